@@ -1,0 +1,34 @@
+"""Array aliases, and the alphabet of shapes used in every docstring.
+
+S states, A actions, E edges (admissible state-action pairs), O outcomes (successors of edges), H horizon,
+N rollouts, T steps of the longest rollout, G groups, n rollouts of a group, K continuations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Int32s = NDArray[np.int32]
+Words = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+AnyArray = NDArray[Any]
+
+
+def ragged_ranges(start: AnyArray, count: AnyArray) -> Ints:
+    """Concatenates ``arange(start[i], start[i] + count[i])`` over i: shape ``[sum(count)]``."""
+    count = np.asarray(count, dtype=np.int64)
+    ends = np.cumsum(count)
+    total = int(ends[-1]) if ends.size else 0
+    return np.arange(total, dtype=np.int64) + np.repeat(np.asarray(start, dtype=np.int64) - (ends - count), count)
+
+
+def frozen(array: AnyArray) -> AnyArray:
+    """Returns a read-only view, so that a table cannot change after it was validated."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
