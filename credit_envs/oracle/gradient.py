@@ -1,0 +1,57 @@
+"""The exact policy gradient of a tabular softmax policy, from one backward and one forward sweep.
+
+∇J = Σ W(s, a) ∇π(a|o(s)) with W(s, a) = Σ_t γ^t d_t(s) Q_t(s, a) (policy gradient theorem, Sutton et al. 2000).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from credit_envs.arrays import Floats
+from credit_envs.oracle.evaluation import sweep
+from credit_envs.oracle.policy import Policy, PolicyLike, as_policy, effective, named_actions, step_codes
+from credit_envs.table.mdp import TabularMDP
+
+
+def action_values(table: TabularMDP, policy: PolicyLike, episode_code: int = 0) -> tuple[Floats, Floats]:
+    """Returns W, float64 ``[E]``, and the discounted number of visits Σ_t γ^t d_t(s), float64 ``[S]``."""
+    weights, visits = np.zeros(table.n_edges), np.zeros(table.n_states)
+    for step in sweep(table, as_policy(table, policy), episode_code):
+        seen = step.discount * step.occupancy
+        visits += seen
+        weights += seen[table.edge_state] * step.Q
+    return weights, visits
+
+
+def exact_gradient(table: TabularMDP, policy: PolicyLike) -> Floats:
+    """Returns ∂J/∂logits of a tabular softmax policy, float64 ``[rows, A]`` like the policy's own table.
+
+    Raises:
+        CreditEnvsError: for a malformed policy.
+        ValueError: if the policy names inadmissible actions (mask it with ``table.mask`` first).
+    """
+    checked = as_policy(table, policy)
+    if effective(table, checked).stay.any():
+        raise ValueError("policy: gives weight to inadmissible actions; mask it with table.mask first")
+    gradient = np.zeros_like(checked.probability)
+    if checked.kind != "obs":
+        weights, _ = action_values(table, checked)
+        rows = checked.rows(table, table.edge_state)
+        np.add.at(gradient, (rows, table.edge_action), weights)
+        return _through_softmax(checked, gradient)
+    codes, shares = table.emission.episode_codes()
+    for code, share in zip(codes.tolist(), shares.tolist(), strict=True):
+        weights, _ = action_values(table, checked, code)
+        for states, shown, probability in step_codes(table, code):
+            edges = np.flatnonzero(np.isin(table.edge_state, states)) if states.size < table.n_states else None
+            where = np.arange(table.n_edges) if edges is None else edges
+            rows = checked.rows(table, table.edge_state[where], shown)
+            names = named_actions(table, where, shown)
+            np.add.at(gradient, (rows, names), share * probability * weights[where])
+    return _through_softmax(checked, gradient)
+
+
+def _through_softmax(policy: Policy, weight: Floats) -> Floats:
+    """Chain rule through the softmax: π(a|o)·(W(o, a) − Σ_b π(b|o) W(o, b))."""
+    mean = (policy.probability * weight).sum(axis=1, keepdims=True)
+    return policy.probability * (weight - mean)

@@ -1,0 +1,100 @@
+"""One list of environments: ids, where each table comes from, and how knobs reach families and dials.
+
+Adding a family is one file in ``credit_envs/families`` plus one line in ``families/__init__.py`` and one here.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from credit_envs.errors import CreditEnvsError, unknown
+from credit_envs.table.mdp import TabularMDP
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered environment.
+
+    Attributes:
+        id: Gymnasium id.
+        source: ``family``, ``toy_text`` or ``gymnasium``: which builder makes the table.
+        target: family name, or the id of the Gymnasium environment that is imported.
+        observation: default view.
+        kwargs: fixed arguments of the builder.
+    """
+
+    id: str
+    source: str
+    target: str
+    observation: str = "state"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("credit/Pivots-v0", "family", "Pivots"),
+    Entry("credit/KeyRooms-v0", "family", "KeyRooms", observation="grid"),
+    Entry("credit/FrozenLake-v0", "toy_text", "FrozenLake-v1"),
+    Entry("credit/CliffWalking-v0", "toy_text", "CliffWalking-v1"),
+    Entry("credit/Taxi-v0", "toy_text", "Taxi-v3"),
+    Entry("credit/DoorKey-v0", "gymnasium", "MiniGrid-DoorKey-5x5-v0", observation="original"),
+)
+
+_IMPORTERS = {
+    "toy_text": "credit_envs.importers.toy_text:import_toy_text",
+    "gymnasium": "credit_envs.importers.explore:import_gymnasium",
+}
+
+
+def entry(env_id: str) -> Entry:
+    """Returns the entry of an id, with or without the ``credit/`` namespace.
+
+    Raises:
+        CreditEnvsError: if the id is unknown; the message names the nearest ones.
+    """
+    known = {e.id: e for e in ENTRIES}
+    short = {e.id.removeprefix("credit/"): e for e in ENTRIES}
+    unversioned = {name.rsplit("-v", 1)[0]: e for name, e in short.items()}
+    found = known.get(env_id) or short.get(env_id) or unversioned.get(env_id)
+    if found is None:
+        raise unknown("environment id", env_id, known)
+    return found
+
+
+def make_table(env_id: str, instance: int = 0, **knobs: Any) -> TabularMDP:
+    """Builds the table of a registered environment.
+
+    Args:
+        env_id: an id such as ``credit/KeyRooms-v0``.
+        instance: instance seed of a family (families only).
+        **knobs: family knobs, importer arguments and dials (``slip``, ``unit``, ``revisit_rate``, …) by name.
+
+    Raises:
+        CreditEnvsError: for unknown ids and knobs (with the nearest known names) and values out of range.
+    """
+    from credit_envs import dials
+
+    found = entry(env_id)
+    if found.source == "family":
+        from credit_envs.families import FAMILIES
+
+        family = FAMILIES[found.target]
+        own = {name: value for name, value in knobs.items() if name in family.knobs}
+        known = {*family.knobs, *dials.names()}
+        build: Callable[..., TabularMDP] = functools.partial(family.build, instance)
+    else:
+        if instance != 0:
+            raise CreditEnvsError(f"instance={instance}: {found.id} is one fixed environment, expected 0")
+        module, function = _IMPORTERS[found.source].split(":")
+        importer = getattr(importlib.import_module(module), function)
+        own = {name: value for name, value in knobs.items() if name not in dials.names()}
+        known = {*own, *dials.names()}
+        build = functools.partial(importer, found.target)
+    for name in knobs:
+        if name not in known:
+            raise unknown(f"knob of {found.id}", name, known)
+    table = build(**{**found.kwargs, **own})
+    return dials.apply(table, **{name: value for name, value in knobs.items() if name not in own})
