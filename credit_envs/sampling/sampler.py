@@ -1,0 +1,204 @@
+"""The metered sampler: groups of rollouts from one start, and continuations from inside them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from credit_envs.errors import CreditEnvsError, check_range
+from credit_envs.oracle.policy import PolicyLike, as_policy
+from credit_envs.sampling.device import DevicePolicy, DeviceTable
+from credit_envs.sampling.draws import draws, mix_words, select_segment, streams
+from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, Truth, numbered
+from credit_envs.table.draws import EPISODE, Purpose
+from credit_envs.table.mdp import TabularMDP
+
+_MAX_LANES = 1 << 17
+RESTORE = ("free", "replay", "none")
+
+
+class Sampler:
+    """Samples from a table under a policy; every environment step and policy evaluation is metered.
+
+    Args:
+        table: the table.
+        policy: see :data:`~credit_envs.oracle.policy.PolicyLike`.
+        seed: first word of every random key; equal seeds give equal samples, on every device.
+        device: ``cpu`` or ``cuda``.
+        restore: what entering a stored state costs: ``free``, ``replay`` (its prefix, in environment steps) or ``none``
+            (impossible).
+
+    Raises:
+        CreditEnvsError: for malformed arguments.
+    """
+
+    def __init__(
+        self,
+        table: TabularMDP,
+        policy: PolicyLike,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        restore: str = "free",
+    ) -> None:
+        if restore not in RESTORE:
+            raise CreditEnvsError(f"restore={restore!r}: expected one of {RESTORE}")
+        self.table, self.seed, self.restore = table, seed, restore
+        self.dynamics = DeviceTable(table, device)
+        self.policy = DevicePolicy(self.dynamics, as_policy(table, policy))
+        self.meter = Meter()
+        self._groups = self._rollouts = self._branches = 0
+
+    # -- groups ----------------------------------------------------------------------------------------------------
+
+    def groups(self, n_groups: int, group_size: int) -> Sample:
+        """Samples groups: each draws one context, and ``group_size`` independent rollouts of it.
+
+        Args:
+            n_groups: number of groups.
+            group_size: rollouts per group.
+
+        Returns:
+            ``n_groups · group_size`` rollouts; groups are numbered from 0, rollouts of a group are adjacent.
+        """
+        check_range("n_groups", n_groups, 1, 1 << 40, integer=True)
+        check_range("group_size", group_size, 1, 1 << 30, integer=True)
+        d, device = self.dynamics, self.dynamics.device
+        number = torch.arange(self._groups, self._groups + n_groups, device=device)
+        luck = draws(streams(self.seed, Purpose.START, torch.zeros_like(number), number), 0)
+        threshold = d._put(self.table.start_threshold)
+        last = torch.full_like(number, self.table.n_contexts - 1)
+        chosen = select_segment(threshold, torch.zeros_like(number), last, luck, self.table.n_contexts)
+        context = chosen.repeat_interleave(group_size)
+        rollout = torch.arange(self._rollouts, self._rollouts + n_groups * group_size, device=device)
+        self._groups, self._rollouts = self._groups + n_groups, self._rollouts + n_groups * group_size
+        group = torch.arange(n_groups, device=device).repeat_interleave(group_size)
+        return self._record(context, rollout, group)
+
+    def _record(self, context: Tensor, rollout: Tensor, group: Tensor) -> Sample:
+        """Runs rollouts to their ends; finished ones leave the batch, so the cost is the number of steps taken."""
+        d = self.dynamics
+        keys = self._keys(context, rollout, 0)
+        lane, state = torch.arange(len(context), device=d.device), d.start_state[context]
+        columns: list[tuple[Tensor, ...]] = []
+        t = 0
+        while len(lane):
+            code = self._emit(state, keys, t)
+            choice, edge = self.policy.act(state, code, keys["action"], t)
+            nxt, paid, ended = d.step(state, edge, keys["outcome"], t)
+            columns.append((lane, torch.full_like(lane, t), state, code, choice, edge, paid))
+            state, t = nxt, t + 1
+            on = torch.nonzero(~ended).squeeze(1)
+            if len(on) < len(lane):
+                lane, state = lane[on], state[on]
+                keys = {name: key[on] for name, key in keys.items()}
+        lane, when, state, code, choice, edge, paid = (torch.cat(column) for column in zip(*columns, strict=True))
+        self.meter.env_steps += len(lane)
+        self.meter.policy_calls += len(lane)
+        place = lane * t + when
+
+        def padded(flat: Tensor, fill: float = 0) -> Tensor:
+            out = torch.full((len(context) * t,), fill, dtype=flat.dtype, device=d.device)
+            out[place] = flat
+            return out.view(-1, t)
+
+        emission, labels = self.table.emission, self.table.labels
+        row = self.policy.rows(state, code)
+        named = choice
+        if self.policy.kind != "obs" and d.shift is not None:
+            named = torch.where(edge >= 0, d.edge_action[d.renamed(state, edge, code, +1).clamp(min=0)], choice)
+        mask = padded(torch.ones_like(lane, dtype=torch.bool))
+        turn, segment = (
+            numbered(padded(d._put(labels[name])[state]), mask, starts=name == "turn") if name in labels else None
+            for name in ("turn", "segment")
+        )
+        alone = torch.where(mask, torch.arange(t, device=d.device), 0)
+        batch = Trajectories(
+            obs=padded(d.observe(state, code)),
+            action=padded(named),
+            log_prob=padded(self.policy.probability[row, choice].log()),
+            reward=padded(paid),
+            mask=mask,
+            group=group,
+            context=context,
+            turn=alone if turn is None else turn,
+            segment=torch.zeros_like(alone) if segment is None else segment,
+            anchor=padded(d.base[state] * emission.n_codes + d._put(emission.anchor_code)[code]),
+            policy_row=padded(row),
+            policy_action=padded(choice),
+            policy_table=self.policy.probability,
+        )
+        return Sample(batch, Truth(padded(state), padded(edge, -1), padded(code), rollout))
+
+    # -- continuations ---------------------------------------------------------------------------------------------
+
+    def continuations(self, sample: Sample, rollout: Tensor, step: Tensor, k: int, discount: float | None = None) -> Tensor:
+        """Samples K fresh continuations from inside rollouts; returns their returns from that step on.
+
+        Args:
+            sample: where the states come from.
+            rollout: int64 ``[M]``, index of the rollout.
+            step: int64 ``[M]``, step at which to continue.
+            k: continuations per state.
+            discount: γ of the returns (default: the table's).
+
+        Returns:
+            float64 ``[M, k]``.
+
+        Raises:
+            CreditEnvsError: if the sampler was made with ``restore="none"``.
+        """
+        check_range("k", k, 1, 1 << 20, integer=True)
+        if self.restore == "none":
+            raise CreditEnvsError("restore='none': this environment cannot be forked, so continuations are impossible")
+        if self.restore == "replay":
+            self.meter.env_steps += int(step.sum()) * k
+        self.meter.restores += len(rollout) * k
+        gamma = self.table.discount if discount is None else discount
+        chunk = max(1, _MAX_LANES // k)
+        parts = [
+            self._continue(sample, rollout[i : i + chunk], step[i : i + chunk], k, gamma)
+            for i in range(0, len(rollout), chunk)
+        ]
+        return torch.cat(parts) if parts else torch.zeros((0, k), dtype=torch.float64, device=self.dynamics.device)
+
+    def _continue(self, sample: Sample, rollout: Tensor, step: Tensor, k: int, gamma: float) -> Tensor:
+        d, truth = self.dynamics, sample.truth
+        lanes = len(rollout) * k
+        branch = 1 + self._branches + torch.arange(lanes, device=d.device)
+        self._branches += lanes
+        who, t = rollout.repeat_interleave(k), step.repeat_interleave(k)
+        state = truth.state[who, t]
+        context = sample.trajectories.context[who]
+        keys = self._keys(context, truth.rollout[who], branch)
+        # A fork wears the skin of its rollout: what was drawn once per episode is drawn by the rollout's own key.
+        keys |= {n: key for n, key in self._keys(context, truth.rollout[who], 0).items() if n == "episode"}
+        total = torch.zeros(lanes, dtype=torch.float64, device=d.device)
+        weight = torch.ones(lanes, dtype=torch.float64, device=d.device)
+        lane = torch.arange(lanes, device=d.device)
+        while len(lane):
+            code = self._emit(state, keys, t)
+            _, edge = self.policy.act(state, code, keys["action"], t)
+            state, paid, ended = d.step(state, edge, keys["outcome"], t)
+            total[lane] += weight * paid
+            self.meter.env_steps += len(lane)
+            self.meter.policy_calls += len(lane)
+            on = torch.nonzero(~ended).squeeze(1)
+            t = t + 1
+            weight = weight * gamma
+            if len(on) < len(lane):
+                lane, state, t, weight = lane[on], state[on], t[on], weight[on]
+                keys = {name: key[on] for name, key in keys.items()}
+        return total.view(-1, k)
+
+    def _keys(self, context: Tensor, rollout: Tensor, branch: Tensor | int) -> dict[str, Tensor]:
+        keys = {"action": streams(self.seed, Purpose.ACTION, context, rollout, branch)}
+        keys["outcome"] = streams(self.seed, Purpose.OUTCOME, context, rollout, branch)
+        if self.table.emission.layers:
+            keys["emission"] = streams(self.seed, Purpose.EMISSION, context, rollout, branch)
+            keys["episode"] = mix_words(streams(self.seed, Purpose.EMISSION, context, rollout, 0), EPISODE)
+        return keys
+
+    def _emit(self, state: Tensor, keys: dict[str, Tensor], t: Tensor | int) -> Tensor:
+        if not self.table.emission.layers:
+            return torch.zeros_like(state)
+        return self.dynamics.emit(state, mix_words(keys["emission"], t), keys["episode"])
