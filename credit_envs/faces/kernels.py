@@ -5,35 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from credit_envs.table.draws import BITS, GOLDEN, MIX_1, MIX_2
-
-NEXT_STEP, SAME_STEP, DISABLED = 0, 1, 2
 
 _GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
 _ONE, _S27, _S30, _S31, _TOP = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(64 - BITS)
 
-LANE = np.dtype(
-    [
-        ("starts", np.uint64),
-        ("outcomes", np.uint64),
-        ("key", np.uint64),
-        ("rollout", np.int64),
-        ("state", np.int32),
-        ("t", np.int32),
-        ("shift", np.int32),
-        ("over", np.int32),
-    ]
-)
-"""One environment: keys of its seed's start and outcome draws, key of this episode's outcome draws, episode number,
-state, step, shift of the action names, and whether the episode has ended."""
+LANE = np.dtype([("state", np.int32), ("t", np.int32), ("shift", np.int32), ("over", np.int32)])
+"""Where one environment stands: state, step, shift of the action names, whether its episode has ended."""
 
-OUTCOME = np.dtype([("reward", np.float64), ("threshold", np.int64), ("successor", np.int32), ("terminal", np.int32)])
+SEED = np.dtype([("starts", np.uint64), ("outcomes", np.uint64), ("key", np.uint64), ("rollout", np.int64)])
+"""Luck of one environment: keys of its seed's start and outcome draws, of this episode's outcome draws, and the episode."""
+
+EDGE = np.dtype([("action", np.int32), ("outcome", np.int32)])
+"""One edge: its action and its first outcome; one more edge closes the last."""
+
+OUTCOME = np.dtype([("reward", np.float64), ("successor", np.int32), ("terminal", np.int32)])
 """One outcome of an edge."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@intrinsic  # type: ignore[untyped-decorator]
+def _copy_row(_: Any, target: Any, i: Any, source: Any, j: Any, width: Any) -> Any:
+    """Copies row j of one contiguous byte matrix to row i of another: 1.3 times faster than a loop."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ends = []
+        for array, row, kind in ((args[0], args[1], signature.args[0]), (args[2], args[3], signature.args[2])):
+            data = context.make_array(kind)(context, builder, array).data
+            ends.append(builder.gep(data, [builder.mul(row, args[4])]))
+        cgutils.raw_memcpy(builder, ends[0], ends[1], args[4], 1)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), generate
+
+
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _mix(key: Any, word: Any) -> Any:
     z = key + _GOLDEN * (np.uint64(word) + _ONE)
     z = (z ^ (z >> _S30)) * _MIX_1
@@ -41,142 +50,153 @@ def _mix(key: Any, word: Any) -> Any:
     return z ^ (z >> _S31)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _draw(key: Any, step: Any) -> Any:
     return np.int64(_mix(key, step) >> _TOP)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _begin(lanes: Any, i: int, start_state: Any, start_threshold: Any, certain: bool) -> None:
-    rollout = lanes[i].rollout + 1
-    lanes[i].rollout = rollout
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _begin(lanes: Any, seeds: Any, i: int, starts: Any, certain: bool) -> None:
+    rollout = seeds[i].rollout + 1
+    seeds[i].rollout = rollout
     context = 0
-    if start_state.size > 1:
-        value = _draw(_mix(_mix(lanes[i].starts, rollout), 0), 0)
-        context = np.searchsorted(start_threshold, value, side="right")
+    if starts.shape[1] > 1:
+        value = _draw(_mix(_mix(seeds[i].starts, rollout), 0), 0)
+        context = np.searchsorted(starts[1], value, side="right")
     if not certain:
-        lanes[i].key = _mix(_mix(lanes[i].outcomes, rollout), 0)
-    lanes[i].state = start_state[context]
+        seeds[i].key = _mix(_mix(seeds[i].outcomes, rollout), 0)
+    lanes[i].state = starts[0, context]
     lanes[i].t = 0
     lanes[i].over = 0
 
 
-@njit(cache=True, nogil=True)
-def begin(chosen: Any, lanes: Any, start_state: Any, start_threshold: Any, certain: bool) -> None:
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def begin(chosen: Any, lanes: Any, seeds: Any, starts: Any, certain: bool) -> None:
     """Starts the next episode of the chosen environments, bool ``[N]``."""
     for i in range(lanes.size):
         if chosen[i]:
-            _begin(lanes, i, start_state, start_threshold, certain)
+            _begin(lanes, seeds, i, starts, certain)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def step(
-    mode: int,
     actions: Any,
     lanes: Any,
+    seeds: Any,
     edge_start: Any,
-    edge_action: Any,
-    outcome_start: Any,
+    edges: Any,
     outcomes: Any,
-    start_state: Any,
-    start_threshold: Any,
+    threshold: Any,
+    starts: Any,
     affine: Any,
     cutoff: Any,
     look: Any,
     rows: Any,
-    numbers: Any,
+    n_actions: int,
+    horizon: int,
+    limit: Any,
+    inadmissible: float,
     rewards: Any,
     terminated: Any,
     truncated: Any,
-    shown: Any,
     final: Any,
+    shown: Any,
 ) -> int:
     """Steps all environments once: lookup, draw, next state, reward, end, autoreset and observation row in one pass.
 
+    Arguments that a table does not need are None, and numba leaves their branches out.
+
     Args:
-        mode: ``NEXT_STEP``, ``SAME_STEP`` or ``DISABLED``.
-        actions: int64 ``[N]``.
-        lanes: ``LANE`` ``[N]``, changed in place.
-        edge_start, edge_action, outcome_start: as in the table.
+        actions: int64 ``[N]``, all in ``[0, A - 1]``.
+        lanes: ``LANE`` ``[N]``, changed in place; those whose episode has ended start the next one.
+        seeds: ``SEED`` ``[N]``, changed in place.
+        edge_start: int64 ``[S + 1]``; None where every state admits every action.
+        edges: ``EDGE`` ``[E + 1]``; None where edges and outcomes are the same.
         outcomes: ``OUTCOME`` ``[O]``.
-        start_state, start_threshold: as in the table.
-        affine: float64 ``[H, 2]``, scale and shift of the rewards by step, or ``[0, 2]``.
-        cutoff: float64 ``[S]``, or ``[0]``.
-        look: int32 ``[S]``, row of each state's observation, or ``[0]``.
-        rows: uint8 ``[n, B]``, observation rows; ``[n, 0]`` copies none.
-        numbers: int64 ``[3]``: actions A, horizon, step limit (truncation).
-        rewards: float64 ``[N]``, written; ``rewards[-1]`` holds the inadmissible reward on entry.
-        terminated, truncated: bool ``[N]``, written.
-        shown: uint8 ``[N, B]``, written.
-        final: int32 ``[N]``, written in ``SAME_STEP``: last state of the episodes that ended, −1 elsewhere.
+        threshold: int64 ``[O]``; None where every edge has one outcome.
+        starts: int64 ``[2, C]``, start states and their thresholds.
+        affine: float64 ``[H, 2]``, scale and shift of the rewards by step, or None.
+        cutoff: float64 ``[S]``, or None.
+        look: int32 ``[S]``, row of each state's observation; None where it is the state.
+        rows: uint8 ``[n, B]``, observation rows, or None.
+        n_actions: A.
+        horizon: step at which episodes terminate.
+        limit: step from which on they are truncated, or None.
+        inadmissible: reward of an inadmissible action.
+        rewards: float64 ``[N]``, written.
+        terminated: bool ``[N]``, written.
+        truncated: bool ``[N]``, written if there is a limit.
+        final: int32 ``[N]``, written: last state of the episodes that ended, −1 elsewhere; these restart at once
+            (same-step autoreset). None for the other modes.
+        shown: uint8 ``[N, B]``, written; None without rows.
 
     Returns:
-        The number of episodes that ended; or −1 − i if action i is out of range, −1 − N − i if episode i is already over
-        (``DISABLED``), with nothing changed.
+        The number of episodes that ended.
     """
-    n, n_actions, horizon, limit = lanes.size, numbers[0], numbers[1], numbers[2]
-    width = rows.shape[1]
-    certain = outcomes.size == edge_action.size
-    inadmissible = rewards[n - 1]
     ended = 0
-    for i in range(n):
-        if actions[i] < 0 or actions[i] >= n_actions:
-            return -1 - i
-    if mode == DISABLED:
-        for i in range(n):
-            if lanes[i].over:
-                return -1 - n - i
-    for i in range(n):
-        lane = lanes[i]
-        if lane.over:
-            _begin(lanes, i, start_state, start_threshold, certain)
-            rewards[i], terminated[i], truncated[i] = 0.0, False, False
-            following = lane.state
+    for i in range(lanes.size):
+        if lanes[i].over:
+            _begin(lanes, seeds, i, starts, threshold is None)
+            rewards[i], terminated[i] = 0.0, False
+            if limit is not None:
+                truncated[i] = False
         else:
-            state, t, action = lane.state, lane.t, actions[i]
-            first, last = edge_start[state], edge_start[state + 1]
+            state, t, action = np.int64(lanes[i].state), np.int64(lanes[i].t), actions[i]
+            first, count = state * n_actions, n_actions
             edge = first + action
-            if last - first < n_actions:
-                low, high = first, last
-                while low < high:
-                    middle = (low + high) >> 1
-                    if edge_action[middle] < action:
-                        low = middle + 1
-                    else:
-                        high = middle
-                edge = low if low < last and edge_action[low] == action else -1
-            if edge < 0:
-                following, reward, done = state, inadmissible, False
-            else:
-                if lane.shift:
-                    edge = first + (edge - first - lane.shift) % (last - first)
+            if edge_start is not None:
+                first = edge_start[state]
+                count = edge_start[state + 1] - first
+                edge = first + action if count == n_actions else _find(edges, first, count, action)
+            following, reward, done = state, inadmissible, False
+            if edge_start is None or edge >= 0:
+                if lanes[i].shift:
+                    edge = first + (edge - first - lanes[i].shift) % count
                 o = edge
-                if not certain:
-                    o, stop = outcome_start[edge], outcome_start[edge + 1] - 1
+                if threshold is not None:
+                    o, stop = np.int64(edges[edge].outcome), edges[edge + 1].outcome - 1
                     if o < stop:
-                        value = _draw(lane.key, t)
-                        while o < stop and outcomes[o].threshold <= value:
+                        value = _draw(seeds[i].key, t)
+                        while threshold[o] <= value:
                             o += 1
-                following, reward, done = outcomes[o].successor, outcomes[o].reward, outcomes[o].terminal != 0
-            if affine.shape[0]:
+                following, reward, done = np.int64(outcomes[o].successor), outcomes[o].reward, outcomes[o].terminal != 0
+            if affine is not None:
                 reward = affine[t, 0] * reward + affine[t, 1]
             t += 1
-            if t == horizon and not done:
-                done = True
-                if cutoff.size:
-                    reward += cutoff[following]
-            over = done or t >= limit
-            rewards[i], terminated[i], truncated[i] = reward, done, t >= limit
-            lane.state, lane.t, lane.over = following, t, over
-            ended += over
-            if mode == SAME_STEP:
+            if cutoff is not None and t == horizon and not done:
+                reward += cutoff[following]
+            done |= t == horizon
+            rewards[i], terminated[i] = reward, done
+            over = done
+            if limit is not None:
+                truncated[i] = t >= limit
+                over |= t >= limit
+            lanes[i].state, lanes[i].t, lanes[i].over = following, t, over
+            if final is not None:
                 final[i] = -1
-                if over:
+            if over:
+                ended += 1
+                if final is not None:
                     final[i] = following
-                    _begin(lanes, i, start_state, start_threshold, certain)
-                    following = lane.state
-        if width:
-            row = look[following]
-            for j in range(width):
-                shown[i, j] = rows[row, j]
+                    _begin(lanes, seeds, i, starts, threshold is None)
+    if rows is not None:
+        width = np.int64(rows.shape[1])
+        for i in range(lanes.size):
+            row = np.int64(lanes[i].state)
+            if look is not None:
+                row = np.int64(look[row])
+            _copy_row(shown, np.int64(i), rows, row, width)
     return ended
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _find(edges: Any, first: int, count: int, action: int) -> int:
+    """Returns the edge of an action among a state's edges, −1 if there is none."""
+    low, high = first, first + count
+    while low < high:
+        middle = (low + high) >> 1
+        if edges[middle].action < action:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < first + count and edges[low].action == action else -1

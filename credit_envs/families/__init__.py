@@ -6,8 +6,12 @@ from credit_envs.families import keyrooms, pivots
 from credit_envs.families.family import Family, Knob
 
 FAMILIES: dict[str, Family] = {
-    "Pivots": Family("Pivots", pivots.build, pivots.KNOBS, "A chain of decisions with steps between them that change nothing."),
-    "KeyRooms": Family("KeyRooms", keyrooms.build, keyrooms.KNOBS, "Rooms, keys and doors; lamps that matter for nothing."),
+    "Pivots": Family(
+        "Pivots", pivots.build, pivots.KNOBS, "A chain of decisions with steps between them that change nothing."
+    ),
+    "KeyRooms": Family(
+        "KeyRooms", keyrooms.build, keyrooms.KNOBS, "Rooms, keys and doors; lamps that matter for nothing."
+    ),
 }
 
 __all__ = ["FAMILIES", "Family", "Knob"]

@@ -1,4 +1,4 @@
-"""What a family is: a function from an instance seed and knobs to a table, with the knobs' ranges checked in one place."""
+"""What a family is: a function from an instance seed and knobs to a table; knobs are checked in this one place."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 ## Description
 
-Stage i of n: pick up key i, which lies in room i, then open door i, which leads to room i + 1. Behind the last door lies the goal.
-The map decides how far key and door are apart. In a `chain` door i is in room i itself; in a `hub` four arms grow from
-a central room in turn, so every key is carried back through the hub; in a `tree` each room leads to two more. Doors sit at
-random places of their walls, keys, lamps, start and goal at random places of their rooms, and the map may be mirrored;
-every instance can be solved.
+Stage i of n: pick up key i, which lies in room i, then open door i, which leads to room i + 1. Behind the last door
+lies the goal. The map decides how far key and door are apart. In a `chain` door i is in room i itself; in a `hub` four
+arms grow from a central room in turn, so keys are carried back through the hub; in a `tree` each room leads to two more
+where there is space. Doors sit at random places of their walls, keys, lamps, start and goal at random places of their
+rooms, and the map may be mirrored. Every instance can be solved.
 
 Lamps can be switched and change nothing else. Each doubles the number of states behind it, so different rollouts
 rarely meet in the same state: the structural dial for revisits.
@@ -14,9 +14,9 @@ rarely meet in the same state: the structural dial for revisits.
 ## Action Space
 
 `Discrete(5)`: up, down, left, right, use. All are admissible everywhere; a step against a wall or a locked door changes
-nothing. `use` does the first of these that applies, else nothing: on the key of the present stage, take it; on the floor
-cell before the locked door of the present stage, with its key in hand, open it; on a lamp, switch it. With `permute=True`
-the five are shuffled per instance and their names are hidden.
+nothing. `use` takes the key of the present stage when standing on it; opens the locked door of the present stage when
+standing on the floor cell before it with its key in hand; switches a lamp when standing on it; else changes nothing.
+With `permute=True` the five are shuffled per instance and their names are hidden.
 
 ## Observation Space
 
@@ -49,15 +49,16 @@ upper bound that does not depend on the instance, so that instances can share a 
 - `distractors` (default 1): number of lamps, spread over the rooms before the last; at most stages·(room_size² − 6).
 - `stage_reward` (default 0): share of the return that is paid at the doors.
 - `permute` (default False): shuffle the actions per instance.
-- `horizon_factor` (default 4): see Episode End.
+- `horizon_factor` (default 8): see Episode End.
 - `view_size` (default None, the whole map): side of the window that `grid` shows.
 
-The number of states is Σ_{i<n} 2·c_i·2^{l_i} + c_n·2^d with c_i = (i + 1)(w² + 1) − 1 open cells and l_i lamps in rooms 0 … i.
+There are Σ_{i<n} 2·c_i·2^{l_i} + c_n·2^d states, with c_i = (i + 1)(w² + 1) − 1 open cells, l_i lamps in rooms 0 … i,
+w = room_size and d = distractors.
 
 ## References
 
-Keys and doors follow MiniGrid (Chevalier-Boisvert et al., "Minigrid & Miniworld", NeurIPS 2023); the irrelevant lamps follow
-the distractors of Hung et al., "Optimizing agent behavior over long time scales by transporting value", 2019.
+Keys and doors follow MiniGrid: Chevalier-Boisvert et al., "Minigrid & Miniworld: Modular & Customizable Reinforcement
+Learning Environments for Goal-Oriented Tasks", NeurIPS 2023.
 
 ## Version History
 
@@ -80,7 +81,7 @@ KNOBS = {
     "distractors": Knob(1, 0, 20, "number of lamps, which change nothing"),
     "stage_reward": Knob(0.0, 0, 1, "share of the return that is paid at the doors", integer=False),
     "permute": Knob(False, choices=(False, True), doc="shuffle the actions per instance and hide their names"),
-    "horizon_factor": Knob(4.0, 1, 1000, "horizon in longest shortest solutions", integer=False),
+    "horizon_factor": Knob(8.0, 1, 1000, "horizon in longest shortest solutions", integer=False),
     "view_size": Knob(None, 3, 64, "side of the window that the grid view shows; None for the whole map"),
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from credit_envs.arrays import Bools, Floats, Int32s, Ints, frozen
 from credit_envs.errors import CreditEnvsError
 from credit_envs.families.keyrooms_layout import Layout, Plan, neighbours
-from credit_envs.table.emission import Emission, identity
+from credit_envs.table.emission import identity
 from credit_envs.table.mdp import TabularMDP
 
 MOST_STATES = 1 << 26
@@ -85,8 +85,15 @@ def make_frame(plan: Plan) -> Frame:
         "progress": progress,
         "lamps": lamps,
     }
-    as_tuples = (tuple(values.tolist()) for values in (first, cells, bits))
-    return Frame(*as_tuples, frozen(cell), frozen(progress), frozen(lamps), {**fields, "labels": labels})
+    return Frame(
+        first=tuple(first.tolist()),
+        cells=tuple(cells.tolist()),
+        bits=tuple(bits.tolist()),
+        cell=frozen(cell),
+        progress=frozen(progress),
+        lamps=frozen(lamps),
+        fields={**fields, "labels": labels},
+    )
 
 
 def make_table(layout: Layout, stage_reward: float, horizon: int, *, named: bool, **fields: Any) -> TabularMDP:

@@ -1,7 +1,7 @@
 """The plan of a KeyRooms instance: where rooms, doors, keys and lamps are.
 
-Cells are numbered in the order in which they open up: room 0, door 0, room 1, door 1, …, with the goal as the last cell. So with
-i doors open the cells in reach are the first ``(i + 1)(w² + 1) − 1``, and every state has a number in closed form.
+Cells are numbered in the order in which they open up: room 0, door 0, room 1, door 1, …; the goal is the last cell.
+So with i doors open the first ``(i + 1)(w² + 1) − 1`` cells are in reach, and every state has a number in closed form.
 """
 
 from __future__ import annotations
@@ -97,8 +97,19 @@ def make_plan(shape: str, stages: int, room_size: int, distractors: int) -> Plan
     # Crossing a room takes at most 2(w - 1) steps, a door 2; each stage enters a room, fetches its key and walks on.
     across, doors = 2 * (room_size - 1), sum(_rooms_between(parent, i, i + 1) for i in range(stages))
     longest = 2 * stages + across * (stages + 1) + (across + 2) * doors
-    arrays = (room_xy, step, back, cells.reshape(-1, 2)[:-1], lamp_room, lamp_slot)
-    return Plan(stages, room_size, width, height, *(frozen(a) for a in arrays), longest=longest)
+    return Plan(
+        stages=stages,
+        room_size=room_size,
+        width=width,
+        height=height,
+        room_xy=frozen(room_xy),
+        step=frozen(step),
+        parent=frozen(back),
+        cell_xy=frozen(cells.reshape(-1, 2)[:-1]),
+        lamp_room=frozen(lamp_room),
+        lamp_slot=frozen(lamp_slot),
+        longest=longest,
+    )
 
 
 def make_layout(plan: Plan, instance_seed: int, permute: bool = False) -> Layout:
@@ -107,7 +118,7 @@ def make_layout(plan: Plan, instance_seed: int, permute: bool = False) -> Layout
     draw = instance_draws("KeyRooms", instance_seed, 7 + n + (n + 1) * w * w)
     mirror, shuffle, along, order = np.split(draw, (2, 7, 7 + n))
     offset = below(along, w)
-    parent, step, child = plan.parent[1:], plan.step[1:], np.arange(1, n + 1)
+    parent, step = plan.parent[1:], plan.step[1:]
 
     # A door lies in the wall that two rooms share; along the wall it is drawn, across it is given.
     across = step != 0

@@ -7,8 +7,8 @@ between instances. A pivot is followed by `fillers` steps that change nothing, w
 not stop the walk, so failed episodes contain good steps and the return alone does not say which ones.
 
 Every quantity can be derived by hand. With `credit="all"`, n pivots, a actions and the uniform policy, a state in which
-j pivots are still to come and none was wrong is worth a^-j, the right action has the advantage (a − 1)·a^-j, a wrong one
-−a^-j, and all other advantages are zero: J_uniform = a^-n, J* = 1.
+j pivots are still to come and none was wrong is worth a^-j. If it is a pivot, the right action has the advantage
+(a − 1)·a^-j and a wrong one −a^-j; all other advantages are zero. J_uniform = a^-n, J* = 1.
 
 ## Action Space
 
@@ -167,22 +167,22 @@ def _sentence(position: int, wrong: int, length: int, unit: int, credit: str) ->
         return lead
     if wrong == 0:
         return f"{lead} So far every choice was right."
-    return f"{lead} " + ("Some choice was wrong." if credit == "all" else f"{passed - wrong} of {passed} choices were right.")
+    return f"{lead} " + (
+        "Some choice was wrong." if credit == "all" else f"{passed - wrong} of {passed} choices were right."
+    )
 
 
 def _picture(kind: Ints, position: int, wrong: int, unit: int, credit: str, tile: int) -> AnyArray:
     """The line with its pivots, the part behind coloured by how it went; a tally of the choices above."""
-    canvas = tiles.canvas(3, len(kind), tile, tiles.PAGE)
+    board = tiles.canvas(3, len(kind), tile, tiles.PAGE)
     passed = -(-position // unit)
     past = tiles.GOOD if wrong == 0 else tiles.BAD if credit == "all" else tiles.MIXED
     for x, k in enumerate(kind):
-        colour = past if x < position else tiles.TRACK
-        tiles.stamp(canvas, 1, x, tiles.track(tile, colour, past if x <= position and x else tiles.TRACK if x else None, k == 3))
-        if k == 3:
-            tiles.stamp(canvas, 1, x, tiles.goal(tile))
-        else:
-            tiles.stamp(canvas, 1, x, tiles.node(tile, colour, large=bool(k == 2)))
-    for x in range(passed if credit == "each" else min(passed, 1)):
-        tiles.stamp(canvas, 0, x, tiles.tally(tile, x < passed - wrong if credit == "each" else wrong == 0))
-    tiles.stamp(canvas, 1, position, tiles.agent(tile))
-    return tiles.finish(canvas)
+        behind, ahead = (past if x <= position else tiles.TRACK), (past if x < position else tiles.TRACK)
+        tiles.stamp(board, tiles.track(tile, behind if x else None, ahead if k != 3 else None), 1, x)
+        tiles.stamp(board, tiles.goal(tile) if k == 3 else tiles.node(tile, ahead, large=bool(k == 2)), 1, x)
+    marks = [wrong == 0] * min(passed, 1) if credit == "all" else [x < passed - wrong for x in range(passed)]
+    for x, right in enumerate(marks, start=len(kind) - len(marks)):
+        tiles.stamp(board, tiles.tally(tile, right), 0, x)
+    tiles.stamp(board, tiles.agent(tile), 1, position)
+    return tiles.finish(board)

@@ -94,6 +94,7 @@ class Search:
         self.rewards_checked = 0
         self.rewards_seen: set[float] = set()
         self.roots: list[int] = []
+        self._alive: set[int] = set()
         self._state_of_key: dict[bytes, int] = {}
         self._state_of_bytes: dict[bytes, int] = {}
         self._row_of_look: dict[bytes, int] = {}
@@ -113,7 +114,7 @@ class Search:
             NotEnumerableError: if a check fails; the message carries the evidence.
         """
         end = None if max_seconds is None else time.monotonic() + max_seconds
-        while self.head < len(self.queue):
+        while self.head < len(self.queue) or len(self.keys) > max_states:
             late = end is not None and time.monotonic() > end
             if len(self.keys) > max_states or late:
                 limit = f"max_seconds={max_seconds:g}" if late else f"max_states={max_states}"
@@ -142,6 +143,7 @@ class Search:
         self._state_of_key = {key: i for i, key in enumerate(self.keys)}
         self._state_of_bytes.clear()
         self._frontier.clear()
+        self._alive = set(self.queue)
         self.parent, self.via, self.row = (array("q", column) for column in list(zip(*found, strict=True))[1:])
         self.committed = self._sizes()
 
@@ -190,21 +192,14 @@ class Search:
             if number < _FIRST or number % _STRIDE == 0:
                 self._check_repeatable(state, snapshot, action, step, after_state)
             self._check_clock(state, snapshot, action, step, after_state, number)
-        alive = self._alive
         for action, (after, step, after_state) in enumerate(arrivals):
             self.successor.append(after_state)
             self.reward.append(step.reward)
             self.ends.append(step.ends)
-            if not step.ends and after_state not in alive:
+            if not step.ends and after_state not in self._alive:
                 self._enqueue(after_state, after, state, action)
         self.head += 1
         self.committed = self._sizes()
-
-    @property
-    def _alive(self) -> set[int]:
-        if not hasattr(self, "_alive_set"):
-            self._alive_set = set(self.queue)
-        return self._alive_set
 
     def _enqueue(self, state: int, snapshot: bytes, parent: int, via: int) -> None:
         self._alive.add(state)
