@@ -107,7 +107,7 @@ def step(
     Arguments that a table does not need are None, and numba leaves their branches out.
 
     Args:
-        actions: int64 ``[N]``, all in ``[0, A - 1]``.
+        actions: int64 ``[N]``.
         lanes: ``LANE`` ``[N]``, changed in place; those whose episode has ended start the next one.
         seeds: ``SEED`` ``[N]``, changed in place.
         edge_start: int64 ``[S + 1]``; None where every state admits every action.
@@ -126,13 +126,18 @@ def step(
         rewards: float64 ``[N]``, written.
         terminated: bool ``[N]``, written.
         truncated: bool ``[N]``, written if there is a limit.
-        final: int32 ``[N]``, written: last state of the episodes that ended, −1 elsewhere; these restart at once
-            (same-step autoreset). None for the other modes.
+        final: int32 ``[N, 2]``, written: last state and step of the episodes that ended; these restart at once (same-step
+            autoreset). None for the other modes.
         shown: uint8 ``[N, B]``, written; None without rows.
 
     Returns:
-        The number of episodes that ended.
+        The number of episodes that ended; −1 if an action is out of range, and then nothing has changed.
     """
+    wrong = False
+    for i in range(lanes.size):
+        wrong |= np.uint64(actions[i]) >= np.uint64(n_actions)
+    if wrong:
+        return -1
     ended = 0
     for i in range(lanes.size):
         if lanes[i].over:
@@ -172,12 +177,10 @@ def step(
                 truncated[i] = t >= limit
                 over |= t >= limit
             lanes[i].state, lanes[i].t, lanes[i].over = following, t, over
-            if final is not None:
-                final[i] = -1
             if over:
                 ended += 1
                 if final is not None:
-                    final[i] = following
+                    final[i, 0], final[i, 1] = following, t
                     _begin(lanes, seeds, i, starts, threshold is None)
     if rows is not None:
         width = np.int64(rows.shape[1])

@@ -123,20 +123,24 @@ def import_gymnasium(
 
 
 def _horizon(env: gymnasium.Env[Any, Any], preset: Preset, horizon: int | None) -> int:
-    limits = [limit for limit in (step_limit(env), getattr(env.unwrapped, preset.limit or "", None)) if limit is not None]
+    limits = [
+        limit for limit in (step_limit(env), getattr(env.unwrapped, preset.limit or "", None)) if limit is not None
+    ]
     limit = None if not limits else int(min(limits))
     if horizon is None and limit is None:
-        raise CreditEnvsError(f"horizon=None: {type(env.unwrapped).__name__} has no step limit of its own; pass horizon=")
+        raise CreditEnvsError(
+            f"horizon=None: {type(env.unwrapped).__name__} has no step limit of its own; pass horizon="
+        )
     found = checked_horizon(limit if horizon is None else horizon)  # type: ignore[arg-type]
     if limit is not None and found > limit:
-        raise CreditEnvsError(f"horizon={horizon}: the environment itself stops after {limit} steps, expected at most that")
+        raise CreditEnvsError(
+            f"horizon={horizon}: the environment itself stops after {limit} steps, expected at most that"
+        )
     return found
 
 
 @contextlib.contextmanager
-def _kept(
-    search: Search, path: Path | None, task: dict[str, Any], space: gymnasium.Space[Any] | None
-) -> Iterator[Any]:
+def _kept(search: Search, path: Path | None, task: dict[str, Any], space: gymnasium.Space[Any] | None) -> Iterator[Any]:
     """Saves the search on every way out, and now and then before; the yielded function is called between states."""
     if path is None:
         yield lambda: None
@@ -153,7 +157,9 @@ def _kept(
         yield keep
     except LimitReachedError as error:
         save_search(search, path, task, space)
-        raise LimitReachedError(f"{error}; raise the limit and run it again with checkpoint={str(path)!r} to go on") from None
+        raise LimitReachedError(
+            f"{error}; raise the limit and run it again with checkpoint={str(path)!r} to go on"
+        ) from None
     except KeyboardInterrupt as error:
         save_search(search, path, task, space)
         error.add_note(f"{search.head} states are done and kept; run it again with checkpoint={str(path)!r} to go on")
@@ -198,12 +204,18 @@ def _rewards(search: Search) -> tuple[Floats, Floats | None]:
     reward = paid / scale[0]
     wrong = np.flatnonzero(reward * scale[0] != paid)
     if wrong.size:
-        raise NotEnumerableError(f"{type(search.base).__name__}: reward {paid[wrong[0]]!r} is no multiple of {scale[0]!r}")
+        raise NotEnumerableError(
+            f"{type(search.base).__name__}: reward {paid[wrong[0]]!r} is no multiple of {scale[0]!r}"
+        )
     return reward, scale
 
 
 def _action_names(base: Any, n_actions: int) -> tuple[str, ...]:
-    names = tuple(getattr(action, "name", "") for action in base.actions) if isinstance(getattr(base, "actions", None), type) else ()
+    names = (
+        tuple(getattr(action, "name", "") for action in base.actions)
+        if isinstance(getattr(base, "actions", None), type)
+        else ()
+    )
     return names if len(names) == n_actions and all(names) else ()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from credit_envs.arrays import AnyArray
 from credit_envs.errors import TableError, check_range, unknown
 from credit_envs.importers.making import made
 from credit_envs.importers.observations import unstack
@@ -51,7 +52,7 @@ def lock_step(
     Each step takes one of the actions that were tried least in the present state. Where several states look alike, all that
     agree with what was seen are followed, and one of them must go on agreeing. Where the original is random, the table
     follows the outcome that the original drew, and the frequencies of all edges together are compared by a χ² test
-    (outcomes expected fewer than 5 times are pooled; a difference is reported below p = 1e-6).
+    (edges taken rarely are pooled with others of the same probabilities; a difference is reported below p = 1e-6).
 
     Args:
         env: a Gymnasium id, or the environment.
@@ -153,7 +154,13 @@ class _Walk:
         paid = table.reward_at(t, table.reward[outcomes])
         if last and table.cutoff_reward is not None:
             paid = paid + np.where(table.terminal[outcomes], 0.0, table.cutoff_reward[table.successor[outcomes]])
-        columns = (table.successor[outcomes].tolist(), paid.tolist(), ends.tolist(), [edge] * outcomes.size, outcomes.tolist())
+        columns = (
+            table.successor[outcomes].tolist(),
+            paid.tolist(),
+            ends.tolist(),
+            [edge] * outcomes.size,
+            outcomes.tolist(),
+        )
         return list(zip(*columns, strict=True))
 
     def _show(self, state: int) -> Any:
@@ -184,25 +191,26 @@ def _short(value: Any) -> str:
 
 
 def _p_value(table: TabularMDP, counts: dict[int, int]) -> float:
-    """Returns the p-value of the χ² statistic summed over edges; identical outcomes of an edge count as one."""
+    """Returns the p-value of the χ² statistic summed over edges.
+
+    Identical outcomes of an edge count as one. Edges that were taken too rarely are added up with all others that have the
+    same probabilities: sums of multinomial counts with equal probabilities are multinomial again.
+    """
     from scipy.stats import chi2
 
-    statistic, freedom = 0.0, 0
+    cells: dict[Any, tuple[AnyArray, AnyArray]] = {}
     for edge in sorted({int(table.outcome_edge[outcome]) for outcome in counts}):
-        probability: dict[tuple[int, float, bool], float] = defaultdict(float)
-        seen: dict[tuple[int, float, bool], int] = defaultdict(int)
-        for outcome in range(table.outcome_start[edge], table.outcome_start[edge + 1]):
-            way = (int(table.successor[outcome]), float(table.reward[outcome]), bool(table.terminal[outcome]))
-            probability[way] += float(table.probability[outcome])
-            seen[way] += counts.get(outcome, 0)
-        total = sum(seen.values())
-        rare = [way for way, p in probability.items() if p * total < _EXPECTED_AT_LEAST]
-        cells = [(seen[way], probability[way] * total) for way in probability if way not in rare]
-        pooled = (sum(seen[way] for way in rare), sum(probability[way] for way in rare) * total)
-        if cells and pooled[1] < _EXPECTED_AT_LEAST:
-            pooled = (pooled[0] + cells[0][0], pooled[1] + cells.pop(0)[1])
-        cells.append(pooled)
-        if len(cells) > 1:
-            statistic += sum((count - expected) ** 2 / expected for count, expected in cells)
-            freedom += len(cells) - 1
+        outcomes = range(table.outcome_start[edge], table.outcome_start[edge + 1])
+        ways = [(table.successor[o], table.reward[o], table.terminal[o]) for o in outcomes]
+        which = [ways.index(way) for way in ways]
+        seen = np.bincount(which, [counts.get(o, 0) for o in outcomes])
+        chance = np.bincount(which, table.probability[list(outcomes)])
+        seen, chance = seen[chance > 0], chance[chance > 0]
+        enough = chance.min() * seen.sum() >= _EXPECTED_AT_LEAST
+        group = edge if enough else tuple(chance.round(12))
+        before = cells.get(group, (0, 0))
+        cells[group] = (before[0] + seen, before[1] + chance * seen.sum())
+    tested = [(seen, expected) for seen, expected in cells.values() if expected.min() >= _EXPECTED_AT_LEAST]
+    statistic = sum(float(((seen - expected) ** 2 / expected).sum()) for seen, expected in tested)
+    freedom = sum(seen.size - 1 for seen, _ in tested)
     return float(chi2.sf(statistic, freedom)) if freedom else 1.0

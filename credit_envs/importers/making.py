@@ -28,7 +28,9 @@ def made(env: str | gymnasium.Env[Any, Any], make_kwargs: dict[str, Any]) -> gym
     """
     if isinstance(env, gymnasium.Env):
         if make_kwargs:
-            raise CreditEnvsError(f"{next(iter(make_kwargs))}={next(iter(make_kwargs.values()))!r}: only allowed with an id")
+            raise CreditEnvsError(
+                f"{next(iter(make_kwargs))}={next(iter(make_kwargs.values()))!r}: only allowed with an id"
+            )
         return env
     if not isinstance(env, str):
         raise CreditEnvsError(f"env={env!r}: expected a Gymnasium id or an environment, got {type(env).__name__}")

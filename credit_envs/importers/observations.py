@@ -77,7 +77,9 @@ def flat(columns: Rows, prefix: str = "observation") -> dict[str, AnyArray]:
     """Returns columns as named arrays for a file."""
     if isinstance(columns, dict):
         return {k: v for name, column in columns.items() for k, v in flat(column, f"{prefix}/{name}").items()}
-    return {prefix: columns if isinstance(columns, np.ndarray) else np.array([str(word) for word in columns], dtype=np.str_)}
+    return {
+        prefix: columns if isinstance(columns, np.ndarray) else np.array([str(word) for word in columns], dtype=np.str_)
+    }
 
 
 def unflat(space: gymnasium.Space[Any], arrays: dict[str, AnyArray], prefix: str = "observation") -> Rows:

@@ -220,7 +220,7 @@ class Search:
 
     def _locate(self, snapshot: bytes, observation: Any, parent: int, via: int) -> int:
         """Returns the number of the present state, a new one if it was never seen."""
-        digest = hashlib.blake2b(snapshot, digest_size=16).digest()
+        digest = _digest(snapshot)
         state = self._state_of_bytes.get(digest)
         if state is None:
             key = self.shots.key()
@@ -281,7 +281,9 @@ class Search:
 
     def _again(self, snapshot: bytes, action: int, count: int = 0) -> tuple[Step, bytes]:
         self.shots.load(snapshot)
-        return self._step(action, count), self.shots.key()
+        step = self._step(action, count)
+        known = self._state_of_bytes.get(_digest(self.shots.dump()))
+        return step, self.shots.key() if known is None else self.keys[known]
 
     def _where(self, state: int, action: int) -> str:
         seed, actions = self.path(state)
@@ -323,14 +325,15 @@ class Search:
         raise NotEnumerableError(f"{self._where(state, action)} {found}; hidden randomness cannot be enumerated{hint}")
 
     def _check_clock(self, state: int, snapshot: bytes, action: int, step: Step, after: int, number: int) -> None:
-        """Compares the step at the middle and the last count with the one at count 0."""
+        """Compares the step at the middle and the last counts with the one at count 0."""
         if self.clock is None:
             return
         paid = step.reward != 0 and (self.rewards_checked < _REWARDS_CHECKED or step.reward not in self.rewards_seen)
         if not paid and not (number < _FIRST or number % _STRIDE == 0):
             return
         rewards = {0: step.reward}
-        for count in {self.horizon // 2, self.horizon - 1} - {0}:
+        # Truncation is expected at the last count only; the last but one tells whether it comes too early.
+        for count in sorted({self.horizon // 2, max(self.horizon - 2, 0), self.horizon - 1} - {0}):
             other, key = self._again(snapshot, action, count)
             last = count == self.horizon - 1
             same_end = other.terminated == step.terminated if last else other.ends == step.ends
@@ -382,10 +385,16 @@ def _facts(step: Step) -> tuple[float, bool]:
     return step.reward, step.ends
 
 
+def _digest(snapshot: bytes) -> bytes:
+    return hashlib.blake2b(snapshot, digest_size=16).digest()
+
+
 def _count(base: Any, clock: str) -> int:
     value = getattr(base, clock, None)
     if not isinstance(value, int | np.integer):
-        raise CreditEnvsError(f"clock={clock!r}: expected the name of an integer attribute of {type(base).__name__}, got {value!r}")
+        raise CreditEnvsError(
+            f"clock={clock!r}: expected the name of an integer attribute of {type(base).__name__}, got {value!r}"
+        )
     return int(value)
 
 

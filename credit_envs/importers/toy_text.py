@@ -156,16 +156,22 @@ def _check_everywhere(env: gymnasium.Env[Any, Any], table: TabularMDP, steps: in
 def _look(base: Any, kind: str, n_states: int, spec: Any) -> dict[str, Any]:
     """Returns labels and views of the environments that are known, and a picture where one can be drawn."""
     labels, words = _factors_and_words(base, kind, n_states)
-    views = {} if words is None else {"text": View(text_space(), lambda states: [words(int(s)) for s in np.asarray(states)])}
-    can_draw = "rgb_array" in getattr(base, "metadata", {}).get("render_modes", ()) and hasattr(base, "s") or kind in _ACTION_NAMES
+    views = (
+        {}
+        if words is None
+        else {"text": View(text_space(), lambda states: [words(int(s)) for s in np.asarray(states)])}
+    )
+    can_draw = (
+        "rgb_array" in getattr(base, "metadata", {}).get("render_modes", ())
+        and hasattr(base, "s")
+        or kind in _ACTION_NAMES
+    )
     if can_draw and spec is not None and importlib.util.find_spec("pygame") is not None:
         views["rgb"] = _pictures(spec)
     return {"labels": labels, "views": views}
 
 
-def _factors_and_words(
-    base: Any, kind: str, n_states: int
-) -> tuple[dict[str, AnyArray], Callable[[int], str] | None]:
+def _factors_and_words(base: Any, kind: str, n_states: int) -> tuple[dict[str, AnyArray], Callable[[int], str] | None]:
     states = np.arange(n_states)
     if kind == "FrozenLakeEnv":
         row, column = divmod(states, base.ncol)
@@ -173,24 +179,33 @@ def _factors_and_words(
         tiles = [what.get(bytes(tile), "on the ice") for tile in base.desc.ravel()]
         goals = _places(np.flatnonzero(base.desc.ravel() == b"G"), base.ncol)
         size = f"a lake of {base.nrow} rows and {base.ncol} columns"
-        return {"row": row, "column": column}, lambda s: (
-            f"You are at row {row[s] + 1}, column {column[s] + 1} of {size}, {tiles[s]}. The goal is at {goals}."
+        return (
+            {"row": row, "column": column},
+            lambda s: (
+                f"You are at row {row[s] + 1}, column {column[s] + 1} of {size}, {tiles[s]}. The goal is at {goals}."
+            ),
         )
     if kind == "CliffWalkingEnv":
         height, width = base.shape
         row, column = divmod(states, width)
-        return {"row": row, "column": column}, lambda s: (
-            f"You are at row {row[s] + 1}, column {column[s] + 1} of {height} rows and {width} columns. The goal is at row "
-            f"{height}, column {width}; the cells between it and the start at row {height}, column 1 are a cliff."
+        return (
+            {"row": row, "column": column},
+            lambda s: (
+                f"You are at row {row[s] + 1}, column {column[s] + 1} of {height} rows and {width} columns. The goal is at row "
+                f"{height}, column {width}; the cells between it and the start at row {height}, column 1 are a cliff."
+            ),
         )
     if kind == "TaxiEnv":
         row, column, passenger, destination = np.unravel_index(states, (5, 5, 5, 4))
         stands = [f"{name} (row {r + 1}, column {c + 1})" for name, (r, c) in zip(_STANDS, base.locs, strict=True)]
         labels = {"row": row, "column": column, "passenger": passenger, "destination": destination}
-        return labels, lambda s: (
-            f"The taxi is at row {row[s] + 1}, column {column[s] + 1}. The passenger "
-            + ("sits in the taxi" if passenger[s] == 4 else f"waits at {stands[passenger[s]]}")
-            + f" and wants to go to {stands[destination[s]]}."
+        return (
+            labels,
+            lambda s: (
+                f"The taxi is at row {row[s] + 1}, column {column[s] + 1}. The passenger "
+                + ("sits in the taxi" if passenger[s] == 4 else f"waits at {stands[passenger[s]]}")
+                + f" and wants to go to {stands[destination[s]]}."
+            ),
         )
     return {}, None
 

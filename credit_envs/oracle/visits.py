@@ -97,21 +97,78 @@ def revisit_rate(
     work = folded.transition.nnz * table.horizon * (int(anchor.max()) + 1)
     if recurs and work > EXACT_WORK:
         return _sampled_revisits(table, edges, anchor, group_size, episode, step, seed)
+    return Estimate(meeting_rate(_crossings(table, folded, anchor, step, recurs), group_size, episode, step))
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """The anchors that rollouts of one context can visit.
+
+    Attributes:
+        weight: probability of the context.
+        visits: float64 ``[n]``, expected visits of each anchor.
+        passage: chance that one visit counts → float64 ``[n]``, probability of ever visiting each anchor so that it counts.
+    """
+
+    weight: float
+    visits: Floats
+    passage: dict[float, Floats]
+
+
+def crossings(table: TabularMDP, policy: PolicyLike) -> tuple[list[Crossing], Floats, Floats] | None:
+    """Works out what ρ_G under any per-episode layer needs: crossings by look, per-episode and per-step digits' chances.
+
+    Returns:
+        Arguments of :func:`meeting_rate`; None if the table is too large for first passages.
+    """
+    folded = chain(table, effective(table, as_policy(table, policy)))
+    anchor = anchor_ids(table)
+    recurs = _anchors_recur(table, folded, anchor)
+    if recurs and folded.transition.nnz * table.horizon * (int(anchor.max()) + 1) > EXACT_WORK:
+        return None
+    episode, step = _anchor_digits(table)
+    return _crossings(table, folded, anchor, step, recurs), episode, step
+
+
+def _crossings(table: TabularMDP, folded: Chain, anchor: Ints, step: Floats, recurs: bool) -> list[Crossing]:
+    n, digits = int(anchor.max()) + 1, np.unique(step).tolist()
     contexts = np.flatnonzero(table.start_probability > 0)
+    starts = table.start_state[contexts]
+    first: dict[float, Floats] = {}
     if recurs:
-        passage = {keep: visit_probability(table, checked, anchor, keep) for keep in np.unique(step).tolist()}
-    total = 0.0
-    for c in contexts:
+        blocks = [np.arange(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK)]
+        for keep in digits:
+            parts = [_first_passage(table, folded, anchor, ids, keep)[starts] for ids in blocks]
+            first[keep] = np.concatenate(parts, axis=1)
+    out = []
+    for i, c in enumerate(contexts.tolist()):
         start = np.eye(1, table.n_states, table.start_state[c])[0]
-        visits = np.bincount(anchor, forward(table, folded, start)[:-1].sum(axis=0) * (table.n_admissible > 0))
+        total = forward(table, folded, start)[:-1].sum(axis=0) * (table.n_admissible > 0)
+        visits = np.bincount(anchor, total, minlength=n)
+        met = np.flatnonzero(visits)
+        passage = {keep: first[keep][i, met] if recurs else np.minimum(visits[met] * keep, 1) for keep in digits}
+        out.append(Crossing(float(table.start_probability[c]), visits[met], passage))
+    return out
+
+
+def meeting_rate(contexts: list[Crossing], group_size: int, episode: AnyArray, step: AnyArray) -> float:
+    """Returns ρ_G.
+
+    Args:
+        contexts: see :func:`crossings`.
+        group_size: G ≥ 1.
+        episode: float ``[m]``, chance of each per-episode look.
+        step: float ``[z]``, chance of each per-step look.
+    """
+    total = 0.0
+    for context in contexts:
         shared = 0.0
-        for chance in episode.tolist():
-            for digit in step.tolist():
-                h = passage[digit][table.start_state[c]] if recurs else np.minimum(visits * digit, 1)
-                meet = 1 - (1 - chance * h) ** (group_size - 1)
-                shared += chance * digit * float(visits @ meet)
-        total += table.start_probability[c] * shared / visits.sum()
-    return Estimate(float(total))
+        for chance, n_chance in zip(*np.unique(episode, return_counts=True), strict=True):
+            for digit, n_digit in zip(*np.unique(step, return_counts=True), strict=True):
+                meet = 1 - (1 - chance * context.passage[float(digit)]) ** (group_size - 1)
+                shared += n_chance * chance * n_digit * digit * float(context.visits @ meet)
+        total += context.weight * shared / context.visits.sum()
+    return float(total)
 
 
 def _anchor_digits(table: TabularMDP) -> tuple[Floats, Floats]:

@@ -1,0 +1,103 @@
+"""What estimators may ask for, made from a sample: the only place where truth is handed to an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from credit_envs.oracle.evaluation import Values, occupancy
+from credit_envs.sampling.sampler import Sampler
+from credit_envs.sampling.trajectories import Sample
+from credit_envs.table.observer import Observer
+
+
+class Provided(Mapping[str, Any]):
+    """The needs of estimators, each made on first use.
+
+    Args:
+        sampler: where the sample came from; pays for continuations.
+        sample: the sample.
+        values: exact values of the sampling policy.
+    """
+
+    def __init__(self, sampler: Sampler, sample: Sample, values: Values) -> None:
+        self.sampler, self.sample, self.values = sampler, sample, values
+        self._makers: dict[str, Callable[[], Any]] = {
+            "continuations": lambda: self._continuations,
+            "text": lambda: self._text,
+            "key": self._key,
+            "state": lambda: sample.truth.state,
+            "advantage": self._advantage,
+            "projected_advantage": self._projected,
+        }
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def _continuations(self, rollout: Tensor, step: Tensor, k: int, gamma: float) -> Tensor:
+        return self.sampler.continuations(self.sample, rollout, step, k, gamma)
+
+    def _text(self, obs: Tensor) -> list[str]:
+        rows = Observer(self.sampler.table, "text").rows(obs.cpu().numpy())
+        return list(rows)
+
+    def _key(self) -> Tensor:
+        table, truth = self.sampler.table, self.sample.truth
+        label = table.labels.get("anchor", np.asarray(table.emission.base, dtype=np.int64))
+        return torch.from_numpy(label.copy()).to(truth.state.device)[truth.state]
+
+    def _visited(self) -> tuple[Any, Any, Any]:
+        mask = self.sample.trajectories.mask
+        rollout, step = torch.nonzero(mask, as_tuple=True)
+        state, edge = self.sample.truth.state[mask], self.sample.truth.edge[mask]
+        return step.cpu().numpy(), state.cpu().numpy(), edge.cpu().numpy()
+
+    def _spread(self, flat: Any) -> Tensor:
+        mask = self.sample.trajectories.mask
+        out = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
+        out[mask] = torch.from_numpy(flat).to(mask.device)
+        return out
+
+    def _advantage(self) -> Tensor:
+        step, state, edge = self._visited()
+        advantage = self.values.advantage_at(step, state, edge)
+        stay = edge < 0
+        if stay.any():
+            table = self.values.table
+            paid = table.reward_at(step, np.float64(table.inadmissible_reward))
+            idle = paid + table.discount * self.values.V[step + 1, state] - self.values.V[step, state]
+            advantage = np.where(stay, idle, advantage)
+        return self._spread(advantage)
+
+    def _projected(self) -> Tensor:
+        """Averages the advantage over the states that look alike, weighted by occupancy at the same step."""
+        table = self.values.table
+        looks = table.emission.base
+        if table.emission.n_base == table.n_states:
+            exact: Tensor = self["advantage"]
+            return exact
+        step, state, edge = self._visited()
+        d = occupancy(table, self.sampler.policy.policy)
+        cell = looks[table.edge_state].astype(np.int64) * table.n_actions + table.edge_action
+        flat = np.zeros(step.size)
+        for t in np.unique(step):
+            now = np.flatnonzero((step == t) & (edge >= 0))
+            weight = d[t][table.edge_state]
+            excess = self.values.q_edges(int(t)) - self.values.V[t][table.edge_state]
+            total = np.bincount(cell, weight * excess)
+            share = np.bincount(cell, weight)
+            flat[now] = total[cell[edge[now]]] / share[cell[edge[now]]]
+        return self._spread(flat)
