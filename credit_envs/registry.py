@@ -98,3 +98,26 @@ def make_table(env_id: str, instance: int = 0, **knobs: Any) -> TabularMDP:
             raise unknown(f"knob of {found.id}", name, known)
     table = build(**{**found.kwargs, **own})
     return dials.apply(table, **{name: value for name, value in knobs.items() if name not in own})
+
+
+SUITES: dict[str, tuple[str, ...]] = {
+    "foundation-v0": (
+        "credit/FrozenLake-v0",
+        "credit/Taxi-v0",
+        "credit/DoorKey-v0",
+        "credit/Pivots-v0",
+        "credit/KeyRooms-v0",
+    ),
+}
+"""Named lists of environment ids."""
+
+
+def suite(name: str) -> tuple[str, ...]:
+    """Returns the ids of a suite.
+
+    Raises:
+        CreditEnvsError: if there is none of that name.
+    """
+    if name not in SUITES:
+        raise unknown("suite", name, SUITES)
+    return SUITES[name]
