@@ -83,12 +83,13 @@ def horizon(table: TabularMDP, steps: int) -> TabularMDP:
     if steps > table.horizon:
         if table.reward_scale is not None or table.reward_shift is not None:
             raise CreditEnvsError(
-                f"horizon={steps}: expected an integer in [1, {table.horizon}]; {table.name} pays by the clock up to there"
+                f"horizon={steps}: expected an integer in [1, {table.horizon}]; "
+                f"{table.name} pays by the clock up to there"
             )
         if FIXED_HORIZON in table.knobs:
             raise CreditEnvsError(
-                f"horizon={steps}: expected an integer in [1, {table.horizon}]; what is owed was worked out up to there, "
-                f"so give horizon together with delay or density"
+                f"horizon={steps}: expected an integer in [1, {table.horizon}]; "
+                f"delayed reward was worked out up to there, so give horizon together with delay or density"
             )
     if steps == table.horizon:
         return table

@@ -113,7 +113,9 @@ def with_memory(
     n_stay = table.n_admissible[stay]
     where = np.repeat(waiting, n_stay)
     idle = np.full(where.size, -1)
-    rows.append((n_stay, ragged_ranges(table.edge_start[stay], n_stay), np.ones(where.size, int), idle, idle * 0, where))
+    rows.append(
+        (n_stay, ragged_ranges(table.edge_start[stay], n_stay), np.ones(where.size, int), idle, idle * 0, where)
+    )
     n_edges, edge, count, outcome, held, target = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     # What a terminal outcome leads to needs no memory and, unless play comes there otherwise, no actions.
     ends = target < 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from credit_envs.arrays import Bools, Ints
+from credit_envs.arrays import Floats, Ints
 from credit_envs.errors import CreditEnvsError, UnreachableRequestError, check_range
 from credit_envs.table.emission import Emission, Layer
 from credit_envs.table.mdp import TabularMDP
@@ -45,9 +45,15 @@ def aliasing(table: TabularMDP, share: float, aliasing_seed: int = 0) -> Tabular
     return table.replace(emission=Emission(by_first_state[which].astype(np.int32), table.emission.layers))
 
 
+def aliasing_steps(table: TabularMDP) -> Floats:
+    """Returns the shares that :func:`aliasing` can reach, increasing."""
+    pairs, looks = _pairs(table, 0)
+    return 2 * np.arange(len(pairs) + 1) / looks
+
+
 def _pairs(table: TabularMDP, seed: int) -> tuple[Ints, int]:
     """Returns pairs of looks that may merge, ``[P, 2]`` in random order, and the number of looks that play can meet."""
-    states = np.flatnonzero(played(table))
+    states = np.flatnonzero(table.played())
     base = table.emission.base
     looks, index = np.unique(base[states], return_inverse=True)
     mask = np.zeros((looks.size, table.n_actions), dtype=np.int64)
@@ -62,17 +68,9 @@ def _pairs(table: TabularMDP, seed: int) -> tuple[Ints, int]:
     order = rng.permutation(even.size)
     order = order[np.argsort(kind[order], kind="stable")]
     row = np.arange(order.size) - np.searchsorted(kind[order], kind[order])
-    partner = np.flatnonzero((row % 2 == 1))
+    partner = np.flatnonzero(row % 2 == 1)
     pairs = looks[even[np.stack((order[partner - 1], order[partner]), axis=1)]]
     return rng.permutation(pairs), looks.size
-
-
-def played(table: TabularMDP) -> Bools:
-    """Returns the states in which play can go on, bool ``[S]``: starts, and successors of outcomes that don't end it."""
-    alive = np.zeros(table.n_states, dtype=bool)
-    alive[table.successor[~table.terminal & (table.probability > 0)]] = True
-    alive[table.start_state[table.start_probability > 0]] = True
-    return alive
 
 
 def paraphrases(table: TabularMDP, wordings: int) -> TabularMDP:
@@ -120,7 +118,7 @@ def add_layer(table: TabularMDP, layer: Layer) -> TabularMDP:
     codes = table.emission.n_codes * layer.size
     if codes > MAX_CODES or codes * table.emission.n_base > np.iinfo(np.int32).max:
         raise CreditEnvsError(
-            f"{layer.name}: {table.emission.n_base} looks × {codes} codes are too many observations (at most {MAX_CODES} "
-            f"codes and 2**31 observations); ask for fewer values"
+            f"{layer.name}: {table.emission.n_base} looks × {codes} codes are too many observations "
+            f"(at most {MAX_CODES} codes and 2**31 observations); ask for fewer values"
         )
     return table.replace(emission=table.emission.with_layer(layer))

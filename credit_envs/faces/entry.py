@@ -46,7 +46,7 @@ def make(
         **knobs: family knobs, importer arguments and dials.
 
     Raises:
-        CreditEnvsError: for unknown ids, knobs, views and modes (with the nearest known names), and values out of range.
+        CreditEnvsError: for unknown ids, knobs, views and modes (with the nearest names), and values out of range.
     """
     build: Callable[[int], TabularMDP] | None = None
     if fresh:
@@ -89,9 +89,10 @@ def make_vec(
     """
     for name in ("fresh", "oracle_info", "restore", "anchor_info"):
         if knobs.pop(name, False):
-            raise CreditEnvsError(f"{name}: only single environments offer this; use gymnasium.make or vectorization_mode='sync'")
+            raise CreditEnvsError(f"{name}: only single environments offer this; pass vectorization_mode='sync'")
     view = observation or _default_view(source)
-    return TabularVectorEnv(_table(source, instance, knobs), num_envs, view, autoreset_mode, max_episode_steps, render_mode)
+    table = _table(source, instance, knobs)
+    return TabularVectorEnv(table, num_envs, view, autoreset_mode, max_episode_steps, render_mode)
 
 
 def make_from(table: Source | None = None, **kwargs: Any) -> TabularEnv:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from credit_envs.arrays import AnyArray, Ints
 from credit_envs.table.draws import EPISODE, Purpose, draw, draws, mix_word, mix_words, stream, streams
 
 AHEAD = 16
 """Steps that a block lists of each episode."""
 
-EPISODES = 64
+EPISODES = 256
 """Episodes of a full block."""
 
 LONGER = 64
@@ -32,13 +33,13 @@ class Luck:
         layers: per emission layer, whether it is drawn once per episode.
 
     Attributes:
-        rollout, branch: the episode that is being played.
+        seed: seed, rollout and branch of the luck being played.
+        rollout: see ``seed``.
+        branch: see ``seed``.
         start: the episode's start draw (0 if not wanted).
         outcome: the episode's outcome draws by step; grows by :meth:`outcome_at`.
         emission: the episode's emission draws by time, one per layer; grows by :meth:`emission_at`.
     """
-
-    __slots__ = ("_blocks", "_first", "_seed", "_since", "_size", "_wanted", "branch", "emission", "outcome", "rollout", "seed", "start")
 
     def __init__(self, seed: int, *, starts: bool, outcomes: bool, layers: tuple[bool, ...]) -> None:
         self._seed = self.seed = seed
@@ -88,7 +89,7 @@ class Luck:
             row.extend(self._emissions(np.uint64(key), np.uint64(whole), t).tolist())
         return row[t]
 
-    def _emissions(self, key: np.ndarray | np.uint64, whole: np.ndarray | np.uint64, t: int) -> np.ndarray:
+    def _emissions(self, key: AnyArray | np.uint64, whole: AnyArray | np.uint64, t: int) -> Ints:
         """Draws the layers' values int64 ``[..., AHEAD, layers]`` of times t onwards."""
         step = mix_words(np.asarray(key)[..., None], np.arange(t, t + AHEAD))
         episode = np.broadcast_to(np.asarray(whole)[..., None], step.shape)

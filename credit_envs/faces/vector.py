@@ -81,7 +81,8 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             rows = self._show.store
             self._shape, self._dtype = (self.num_envs, *rows.shape[1:]), rows.dtype
             self._rows = rows.reshape(len(rows), -1).view(np.uint8)
-        self._step, self._start = kernels.step, kernels.begin
+        self._step: Any = kernels.step
+        self._start: Any = kernels.begin
         self._lanes, self._seeds = np.zeros(self.num_envs, kernels.LANE), np.zeros(self.num_envs, kernels.SEED)
         self._state, self._time, self._over = (self._lanes[name] for name in ("state", "t", "over"))
         self._code = np.zeros(self.num_envs, dtype=np.int64)
@@ -158,12 +159,12 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             actions: int ``[N]``.
 
         Raises:
-            CreditEnvsError: for actions of the wrong shape, type or range, and in ``DISABLED`` mode for episodes that are
+            CreditEnvsError: for actions of the wrong shape, type or range, and, in ``DISABLED`` mode, where an episode is
                 over.
             gymnasium.error.ResetNeeded: before the first reset.
         """
         n = self.num_envs
-        if type(actions) is not np.ndarray or actions.dtype != np.int64 or actions.shape != (n,) or not actions.flags.c_contiguous:
+        if not (isinstance(actions, np.ndarray) and actions.dtype == np.int64 and actions.shape == (n,)):
             actions = self._checked(actions)
         if self._seed_list is None:
             raise gymnasium.error.ResetNeeded("step() before reset()")
@@ -236,7 +237,7 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             return
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little") >> (64 - _ENTROPY_BITS)
-        listed = [operator.index(seed) + i for i in range(n)] if not isinstance(seed, Sequence | np.ndarray) else list(seed)
+        listed: list[Any] = list(seed) if isinstance(seed, Sequence) else [operator.index(seed) + i for i in range(n)]
         if len(listed) != n:
             raise CreditEnvsError(f"seed: expected one integer or {n} of them, got {len(listed)}")
         known = list(self._seed_list or (None,) * n)
@@ -318,5 +319,5 @@ def _mask(options: dict[str, Any] | None, n: int) -> Bools:
         return np.ones(n, dtype=np.bool_)
     mask = options["reset_mask"]
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (n,) or not mask.any():
-        raise CreditEnvsError(f"options['reset_mask']={mask!r}: expected a bool array of shape ({n},) with at least one True")
+        raise CreditEnvsError(f"options['reset_mask']={mask!r}: expected bool of shape ({n},) with at least one True")
     return mask

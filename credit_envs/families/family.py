@@ -77,7 +77,7 @@ class Family:
         Raises:
             CreditEnvsError: for an unknown knob (with the nearest known names) or a value out of its range.
         """
-        check_range("instance", instance_seed, 0, 2**63 - 1, integer=True)
+        check_range("instance", instance_seed, 0, 2**53, integer=True)
         for name in knobs:
             if name not in self.knobs:
                 raise unknown(f"knob of {self.name}", name, self.knobs)

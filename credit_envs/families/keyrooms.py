@@ -13,10 +13,10 @@ rarely meet in the same state: the structural dial for revisits.
 
 ## Action Space
 
-`Discrete(5)`: up, down, left, right, use. All are admissible everywhere; a step against a wall or a locked door changes
-nothing. `use` takes the key of the present stage when standing on it; opens the locked door of the present stage when
-standing on the floor cell before it with its key in hand; switches a lamp when standing on it; else changes nothing.
-With `permute=True` the five are shuffled per instance and their names are hidden.
+`Discrete(5)`: 0 up, 1 down, 2 left, 3 right, 4 use. All are admissible everywhere; a step against a wall or a locked
+door changes nothing. `use` takes the key of the present stage when standing on it; opens the locked door of the present
+stage when standing on the floor cell before it with its key in hand; switches a lamp when standing on it; else it
+changes nothing. With `permute=True` the five are shuffled per instance and their names are hidden.
 
 ## Observation Space
 
@@ -101,7 +101,7 @@ def build(
     """Builds one instance.
 
     Raises:
-        CreditEnvsError: if the lamps do not fit into the rooms, or the table would exceed 2**26 states.
+        CreditEnvsError: if the lamps do not fit into the rooms, or the table would exceed 2**24 states.
     """
     knobs = {name: value for name, value in locals().items() if name in KNOBS}
     check_range("distractors", distractors, 0, stages * (room_size**2 - 6), integer=True)

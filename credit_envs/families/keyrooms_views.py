@@ -45,9 +45,9 @@ def _spaces(plan: Plan, view_size: int | None) -> dict[str, gymnasium.Space[obje
 
 
 def _map(layout: Layout, progress: AnyArray) -> NDArray[np.uint8]:
-    """Returns type and colour of every cell at each progress, lamps off: uint8 ``[n, height, width, 2]``."""
+    """Returns the planes at each progress, lamps off and nobody there: uint8 ``[n, height, width, 3]``."""
     plan, progress = layout.plan, np.asarray(progress)[:, None]
-    board = np.zeros((len(progress), plan.height, plan.width, 2), dtype=np.uint8)
+    board = np.zeros((len(progress), plan.height, plan.width, 3), dtype=np.uint8)
     size = plan.room_size
     for x, y in _corners(layout):
         board[:, y - 1 : y + size + 1, x - 1 : x + size + 1, 0] = WALL
@@ -59,7 +59,7 @@ def _map(layout: Layout, progress: AnyArray) -> NDArray[np.uint8]:
     lies = progress <= 2 * stage
     board[:, y[layout.key], x[layout.key], 0] = np.where(lies, KEY, FLOOR)
     board[:, y[layout.key], x[layout.key], 1] = np.where(lies, stage % 6 + 1, 0)
-    board[:, y[layout.lamp], x[layout.lamp]] = LAMP, 1
+    board[:, y[layout.lamp], x[layout.lamp], :2] = LAMP, 1
     board[:, y[layout.goal], x[layout.goal], 0] = GOAL
     return board
 
@@ -83,23 +83,19 @@ def _planes(layout: Layout, frame: Frame, states: AnyArray, view_size: int | Non
     used, which = np.unique(progress, return_inverse=True)
     board = _map(layout, used)
     x, y = layout.cell_xy[cell].T
-    lamp_x, lamp_y = layout.cell_xy[layout.lamp].T
-    width, height, half = layout.plan.width, layout.plan.height, 0
-    rows, columns = np.zeros_like(x), np.zeros_like(x)
+    height, width, margin, top, left = layout.plan.height, layout.plan.width, 0, np.zeros_like(y), np.zeros_like(x)
     if view_size is not None:
         # Around the map lies enough nothing for a window at any cell.
-        half, width, height = view_size // 2, view_size, view_size
-        board = np.pad(board, ((0, 0), (view_size, view_size), (view_size, view_size), (0, 0)))
-        rows, columns = y - half, x - half
-    margin = view_size or 0
-    out = np.zeros((states.size, height, width, 3), dtype=np.uint8)
-    from_row = (rows[:, None] + np.arange(height) + margin)[:, :, None]
-    out[..., :2] = board[which[:, None, None], from_row, (columns[:, None] + np.arange(width) + margin)[:, None, :]]
-    for j in range(len(layout.lamp)):
-        row, column = lamp_y[j] - rows, lamp_x[j] - columns
+        height = width = margin = view_size
+        board = np.pad(board, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+        top, left = y - view_size // 2, x - view_size // 2
+    windows = np.moveaxis(np.lib.stride_tricks.sliding_window_view(board, (height, width), axis=(1, 2)), 3, 5)
+    out: NDArray[np.uint8] = np.ascontiguousarray(windows[which, top + margin, left + margin])
+    for j, (lamp_x, lamp_y) in enumerate(layout.cell_xy[layout.lamp].tolist()):
+        row, column = lamp_y - top, lamp_x - left
         lit = (lamps >> j & 1 == 1) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
         out[lit, row[lit], column[lit], 1] = 2
-    out[np.arange(states.size), y - rows, x - columns, 2] = 1 + _carried(progress)
+    out[np.arange(states.size), y - top, x - left, 2] = 1 + _carried(progress)
     return out
 
 
@@ -172,7 +168,7 @@ def _pictures(layout: Layout, frame: Frame, states: AnyArray) -> NDArray[np.uint
 def _backdrop(layout: Layout, progress: int, tile: int) -> tiles.Picture:
     """Draws everything that the progress decides; the floor of rooms that are still closed is darker."""
     plan, opened = layout.plan, progress // 2
-    kind, colour = np.moveaxis(_map(layout, np.array([progress]))[0], 2, 0)
+    kind, colour, _ = np.moveaxis(_map(layout, np.array([progress]))[0], 2, 0)
     board = tiles.canvas(plan.height, plan.width, tile, tiles.PAGE)
     x, y = layout.cell_xy.T
     near = np.arange(len(x)) // plan.stride <= opened

@@ -204,7 +204,9 @@ def agent(tile: int) -> Picture:
 def track(tile: int, behind: Colour | None, ahead: Colour | None) -> Picture:
     """A piece of line: its left half and its right half, where there is one."""
     at = _square(tile)
-    halves = ((behind, _box(at, -1, 0.45, 0.5, 0.55)), (ahead, _box(at, 0.5, 0.45, 2, 0.55)))
+    half = max(0.05, 1.0 / tile)
+    left, right = _box(at, -1, 0.5 - half, 0.5, 0.5 + half), _box(at, 0.5, 0.5 - half, 2, 0.5 + half)
+    halves = ((behind, left), (ahead, right))
     return _layers(tile, *((shape, colour) for colour, shape in halves if colour is not None))
 
 

@@ -58,11 +58,12 @@ def import_gymnasium(
     Args:
         env: a Gymnasium id, or an environment (which is reset and stepped).
         clock: attribute of ``env.unwrapped`` that counts steps. It is left out of the state, and verified at the first,
-            middle and last step on the first 25 states, every 100th, and up to 300 rewarding edges: same successor, same
-            end, same observation, reward ``u[t] * r``. MiniGrid's is known.
+            middle and last step on the first 25 states, every 100th, and up to 300 rewarding edges: same successor,
+            same end, same observation, reward ``u[t] * r``. MiniGrid's is known.
         max_states: give up beyond this many states.
         max_seconds: give up after this time.
-        checkpoint: file that keeps what was found, whenever the search stops and every minute; an existing one is resumed.
+        checkpoint: file that keeps what was found, whenever the search stops and every minute; an existing one is
+            resumed.
         progress: show a progress line on terminals, after two seconds.
         horizon: number of steps of an episode; default: the environment's own limit.
         seed: reset seed of the start state.
@@ -74,7 +75,8 @@ def import_gymnasium(
 
     Raises:
         NotEnumerableError: if the environment draws random numbers, its observation is not a function of the state, the
-            step counter matters beyond a factor on the rewards, or a limit is reached; the message carries the evidence.
+            step counter matters beyond a factor on the rewards, or a limit is reached; the message carries the
+            evidence.
         CreditEnvsError: for unknown ids, other action spaces, or no known horizon.
         MissingExtraError: if MiniGrid is asked for and not installed.
     """
@@ -143,7 +145,12 @@ def _horizon(env: gymnasium.Env[Any, Any], preset: Preset, horizon: int | None) 
 def _kept(search: Search, path: Path | None, task: dict[str, Any], space: gymnasium.Space[Any] | None) -> Iterator[Any]:
     """Saves the search on every way out, and now and then before; the yielded function is called between states."""
     if path is None:
-        yield lambda: None
+        try:
+            yield lambda: None
+        except LimitReachedError as error:
+            raise LimitReachedError(
+                f"{error}; raise the limit (checkpoint= keeps what was found), or import a smaller instance"
+            ) from None
         return
     last = time.monotonic()
 

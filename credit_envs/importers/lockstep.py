@@ -49,10 +49,10 @@ def lock_step(
 ) -> LockStep:
     """Walks through the original and its table together, and stops at the first difference.
 
-    Each step takes one of the actions that were tried least in the present state. Where several states look alike, all that
-    agree with what was seen are followed, and one of them must go on agreeing. Where the original is random, the table
-    follows the outcome that the original drew, and the frequencies of all edges together are compared by a χ² test
-    (edges taken rarely are pooled with others of the same probabilities; a difference is reported below p = 1e-6).
+    Each step takes one of the actions that were tried least in the present state. Where several states look alike, all
+    that agree with what was seen are followed, and one of them must go on agreeing. Where the original is random, the
+    table follows the outcome that the original drew, and the frequencies of all edges together are compared by a χ²
+    test (edges taken rarely are pooled with others of the same probabilities; a difference is reported below p = 1e-6).
 
     Args:
         env: a Gymnasium id, or the environment.
@@ -172,7 +172,8 @@ class _Walk:
         one = _short(expected[0]) if expected else "nothing"
         more = f" (or {len(expected) - 1} others)" if len(expected) > 1 else ""
         return TableError(
-            f"{self.table.name}: after reset(seed={self.seed}) and actions {self.actions} the {what} differs: the table says "
+            f"{self.table.name}: after reset(seed={self.seed}) and actions {self.actions} the {what} differs: the "
+            f"table says "
             f"{one}{more}, the original {_short(got)}"
         )
 
@@ -193,7 +194,8 @@ def _short(value: Any) -> str:
 def _p_value(table: TabularMDP, counts: dict[int, int]) -> float:
     """Returns the p-value of the χ² statistic summed over edges.
 
-    Identical outcomes of an edge count as one. Edges that were taken too rarely are added up with all others that have the
+    Identical outcomes of an edge count as one. Edges that were taken too rarely are added up with all others that have
+    the
     same probabilities: sums of multinomial counts with equal probabilities are multinomial again.
     """
     from scipy.stats import chi2

@@ -52,7 +52,8 @@ def shown_space(space: gymnasium.Space[Any], observation: Any) -> gymnasium.Spac
     if isinstance(space, _ARRAYS):
         return space
     raise CreditEnvsError(
-        f"observation space {type(space).__name__}: expected Box, Discrete, MultiDiscrete, MultiBinary, text or a Dict of "
+        f"observation space {type(space).__name__}: expected Box, Discrete, MultiDiscrete, MultiBinary, text or a "
+        f"Dict of "
         "those; wrap the environment (FlattenObservation) or pass observations=False"
     )
 

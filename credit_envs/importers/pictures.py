@@ -63,7 +63,7 @@ class Replay:
 
 
 def picture_view(remake: Callable[[], gymnasium.Env[Any, Any]], replay: Replay) -> View:
-    """Returns a view that draws states by replaying the actions that lead to them; the environment is made on first use."""
+    """Returns a view that draws states by replaying the actions that lead to them; it makes its own environment."""
 
     @functools.cache
     def painter() -> _Painter:

@@ -25,14 +25,15 @@ class Preset:
         vectors_are_tuples: whether integer vectors and tuples of the same numbers mean the same.
         factor_names: names of the state factors that become labels.
         factors: reads the factors from ``env.unwrapped``.
-        words: turns columns of observations and a row number into words, None where the observation is not the usual one.
+        words: turns columns of observations and a row number into words, None where the observation is not the usual
+            one.
     """
 
     clock: str | None = None
     limit: str | None = None
     vectors_are_tuples: bool = False
     factor_names: tuple[str, ...] = ()
-    factors: Callable[[Any], tuple[int, ...]] = lambda base: ()
+    factors: Callable[[Any], tuple[int, ...]] = lambda _: ()
     words: Callable[[Rows, int], str] | None = None
 
 

@@ -16,7 +16,7 @@ _REFRESH_SECONDS = 0.2
 def progress_line(label: str, wanted: bool = True) -> Iterator[Callable[[int, int], None]]:
     """Yields a function that is told (done, found) after every step of a search."""
     if not wanted or not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
-        yield lambda done, found: None
+        yield lambda _done, _found: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -46,8 +46,8 @@ def import_toy_text(
 
     Args:
         env: a Gymnasium id, or an environment whose ``unwrapped`` has ``P`` and ``initial_state_distrib``.
-        horizon: number of steps after which episodes terminate. Default: the registered step limit; without one, 200 for
-            CliffWalking (whose optimum takes 13 steps) and 100 for others.
+        horizon: number of steps after which episodes terminate. Default: the registered step limit; without one, 200
+            for CliffWalking (whose optimum takes 13 steps) and 100 for others.
         check_steps: steps of each of the two checks, 0 to skip them.
         **make_kwargs: arguments of ``gymnasium.make``, with an id only.
 
@@ -65,7 +65,8 @@ def import_toy_text(
         horizon = step_limit(original) or _DEFAULT_HORIZONS.get(kind, DEFAULT_HORIZON)
     if getattr(base, "fickle_passenger", False):
         raise NotEnumerableError(
-            f"{kind}: fickle_passenger=True changes the destination in step(), which P does not list and the state number "
+            f"{kind}: fickle_passenger=True changes the destination in step(), which P does not list and the state "
+            f"number "
             "does not show; expected fickle_passenger=False"
         )
     start = _start(base, n_states)
@@ -148,7 +149,8 @@ def _check_everywhere(env: gymnasium.Env[Any, Any], table: TabularMDP, steps: in
         listed = [(s, r, end) for p, s, r, end in table.P[state][action] if p > 0]
         if (int(successor), float(reward), bool(terminated)) not in listed:
             raise NotEnumerableError(
-                f"{type(base).__name__} hides randomness, or does not follow its own P: from state {state}, action {action} led "
+                f"{type(base).__name__} hides randomness, or does not follow its own P: from state {state}, action "
+                f"{action} led "
                 f"to state {successor} with reward {reward}, but P[{state}][{action}] lists only {listed}"
             )
 
@@ -162,10 +164,8 @@ def _look(base: Any, kind: str, n_states: int, spec: Any) -> dict[str, Any]:
         else {"text": View(text_space(), lambda states: [words(int(s)) for s in np.asarray(states)])}
     )
     can_draw = (
-        "rgb_array" in getattr(base, "metadata", {}).get("render_modes", ())
-        and hasattr(base, "s")
-        or kind in _ACTION_NAMES
-    )
+        "rgb_array" in getattr(base, "metadata", {}).get("render_modes", ()) and hasattr(base, "s")
+    ) or kind in _ACTION_NAMES
     if can_draw and spec is not None and importlib.util.find_spec("pygame") is not None:
         views["rgb"] = _pictures(spec)
     return {"labels": labels, "views": views}
@@ -191,7 +191,8 @@ def _factors_and_words(base: Any, kind: str, n_states: int) -> tuple[dict[str, A
         return (
             {"row": row, "column": column},
             lambda s: (
-                f"You are at row {row[s] + 1}, column {column[s] + 1} of {height} rows and {width} columns. The goal is at row "
+                f"You are at row {row[s] + 1}, column {column[s] + 1} of {height} rows and {width} columns. The goal "
+                f"is at row "
                 f"{height}, column {width}; the cells between it and the start at row {height}, column 1 are a cliff."
             ),
         )

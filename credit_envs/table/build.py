@@ -93,10 +93,7 @@ def prune(table: TabularMDP) -> tuple[TabularMDP, Ints]:
     renumber = np.full(table.n_states, -1, dtype=np.int64)
     renumber[keep] = np.arange(keep.size)
     # A state that is only ever entered by a terminal outcome needs no edges, and its successors may be gone.
-    alive = np.zeros(table.n_states, dtype=bool)
-    alive[table.successor[~table.terminal & (table.probability > 0)]] = True
-    alive[table.start_state] = True
-    n_edges = np.where(alive[keep], table.n_admissible[keep], 0)
+    n_edges = np.where(table.played()[keep], table.n_admissible[keep], 0)
     edges = ragged_ranges(table.edge_start[keep], n_edges)
     n_outcomes = np.diff(table.outcome_start)[edges]
     outcomes = ragged_ranges(table.outcome_start[edges], n_outcomes)

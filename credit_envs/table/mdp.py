@@ -301,21 +301,29 @@ class TabularMDP:
 
         save(self, path)
 
-    def reachable(self) -> Bools:
-        """Returns which states play can reach, bool ``[S]``; states behind a terminal outcome count as reached."""
-        seen = np.zeros(self.n_states, dtype=bool)
+    def played(self) -> Bools:
+        """Returns the states in which some play takes a step, bool ``[S]`` (however long episodes may be)."""
         alive = np.zeros(self.n_states, dtype=bool)
         frontier = np.unique(self.start_state[self.start_probability > 0])
-        seen[frontier] = alive[frontier] = True
+        alive[frontier] = True
         while frontier.size:
-            edges = ragged_ranges(self.edge_start[frontier], self.n_admissible[frontier])
-            outcomes = ragged_ranges(self.outcome_start[edges], self.outcome_start[edges + 1] - self.outcome_start[edges])
-            outcomes = outcomes[self.probability[outcomes] > 0]
-            seen[self.successor[outcomes]] = True
+            outcomes = self._outcomes_of(frontier)
             reached = self.successor[outcomes[~self.terminal[outcomes]]]
             frontier = np.unique(reached[~alive[reached]])
             alive[frontier] = True
+        return alive
+
+    def reachable(self) -> Bools:
+        """Returns which states play can reach, bool ``[S]``; states behind a terminal outcome count as reached."""
+        seen = self.played()
+        seen[self.successor[self._outcomes_of(np.flatnonzero(seen))]] = True
         return seen
+
+    def _outcomes_of(self, states: AnyArray) -> Ints:
+        """Returns the possible outcomes of the edges of some states."""
+        edges = ragged_ranges(self.edge_start[states], self.n_admissible[states])
+        outcomes = ragged_ranges(self.outcome_start[edges], self.outcome_start[edges + 1] - self.outcome_start[edges])
+        return outcomes[self.probability[outcomes] > 0]
 
 
 _DTYPES: dict[str, type] = {

@@ -1,8 +1,9 @@
 """The ``unit`` dial: stretches a table so that one decision takes k steps (the causal unit).
 
 Kinds: ``first`` (the first step decides, the others change nothing), ``all`` (the unit counts only if its k steps name
-the same action) and ``parity`` (the ranks of the k named actions, added modulo the number of admissible actions, name the
-action). The step inside the unit and what is remembered of it show in the observation; planes stay as they are.
+the same action) and ``parity`` (the ranks of the k named actions, added modulo the number of admissible actions, give
+the action's rank). The step inside the unit and what is remembered of it show in the observation and in words; planes
+stay as they are.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def unit(table: TabularMDP, steps: int, unit_kind: str = "first", max_states: in
     size, width = table.n_states, int(slot[-1])
     total = size + (k - 1) * width
     if total > max_states:
-        raise CreditEnvsError(f"unit={k}: {total} states, more than max_states={max_states}; lower unit or raise max_states")
+        raise CreditEnvsError(
+            f"unit={k}: {total} states, more than max_states={max_states}; lower unit or raise max_states"
+        )
     shift = _stretched_shift(table, k, 0 if unit_kind == "first" else k - 1)
 
     # State numbers: the S states in which units begin, then one block of remembered slots per further step.
@@ -116,8 +119,8 @@ def _stretched_shift(table: TabularMDP, k: int, executed: int) -> AnyArray | Non
     playing = table.n_admissible > 0
     if np.any(table.n_admissible[playing] < table.n_actions):
         raise CreditEnvsError(
-            f"unit={k}: {table.name} pays by the clock (reward_shift) and has inadmissible actions, which move the clock "
-            f"but not the unit; expected every action to be admissible"
+            f"unit={k}: {table.name} pays by the clock (reward_shift) and has inadmissible actions, which move the "
+            f"clock but not the unit; expected every action to be admissible"
         )
     shift = np.zeros(table.horizon * k)
     shift[executed::k] = table.reward_shift
@@ -142,7 +145,11 @@ def _with_steps(
         parts = zip(text.rows(states), phase[states].tolist(), shown[states].tolist(), strict=True)
         words = []
         for row, step, memory in parts:
-            told = {"first": "", "all": f"; so far {names[memory]}", "parity": f"; sum so far {memory}"}[kind] if step else ""
+            told = (
+                {"first": "", "all": f"; so far {names[memory]}", "parity": f"; sum so far {memory}"}[kind]
+                if step
+                else ""
+            )
             words.append(f"{row} (step {step + 1} of {k}{told})")
         return words
 

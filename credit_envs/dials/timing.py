@@ -1,4 +1,4 @@
-"""Dials that move reward along the path: ``delay`` (each reward some steps later) and ``density`` (part of it at the end).
+"""Dials that move reward along the path: ``delay`` (each some steps later) and ``density`` (a part of it at the end).
 
 What is owed becomes part of the true state, not of the observation. The undiscounted return of every play stays the
 same, so J of every policy does too; with a discount below 1, later payment is worth less.
@@ -46,8 +46,9 @@ def delay(table: TabularMDP, steps: int, max_states: int = MAX_STATES) -> Tabula
     found = np.minimum(np.searchsorted(amounts, table.reward, sorter=order), base - 1)
     digit, newest = order[found], base ** (steps - 1)
 
-    def advance(queue: Ints, outcome: Ints) -> Ints:
-        return queue // base + digit[outcome] * newest
+    def advance(queue: Ints, outcome: Ints) -> AnyArray:
+        shifted: AnyArray = queue // base + digit[outcome] * newest
+        return shifted
 
     product = with_memory(table, 0, advance, f"delay={steps}", max_states)
 
@@ -93,4 +94,6 @@ def density(table: TabularMDP, share: float, max_states: int = MAX_STATES) -> Ta
 
 def _refuse_factors(table: TabularMDP, dial: str) -> None:
     if table.reward_scale is not None or table.reward_shift is not None:
-        raise CreditEnvsError(f"{dial}: {table.name} pays by the clock (reward_scale, reward_shift); expected plain rewards")
+        raise CreditEnvsError(
+            f"{dial}: {table.name} pays by the clock (reward_scale, reward_shift); expected plain rewards"
+        )
