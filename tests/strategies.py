@@ -90,8 +90,8 @@ def toy_text(name: str, horizon: int, **kwargs: object) -> TabularMDP:
     start = env.initial_state_distrib
     table = from_outcomes(
         name,
-        env.observation_space.n,
-        env.action_space.n,
+        int(env.observation_space.n),
+        int(env.action_space.n),
         outcomes,
         start={int(s): float(start[s]) for s in np.flatnonzero(start)},
         horizon=horizon,

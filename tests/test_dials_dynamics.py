@@ -21,7 +21,7 @@ def marked(table):
 
 
 def reward_paths(table, policy):
-    """Distribution over the sequences of rewards of whole plays, by enumeration; the cut-off pays with the last step."""
+    """Distribution over reward sequences of whole plays, by enumeration; the cut-off pays with the last step."""
     now = {(int(s), ()): p for s, p in zip(table.start_state, table.start_probability, strict=True)}
     done = defaultdict(float)
     for t in range(table.horizon):
@@ -60,9 +60,6 @@ def delayed_path(path, d):
     for t, reward in enumerate(path):
         out[min(t + d, last)] += reward
     return tuple(out)
-
-
-# -- delay and density -------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=40, deadline=None)
@@ -159,9 +156,6 @@ def test_equal_sums_meet_in_one_state():
     assert density(table, 0.0).n_states == 5  # four pairs of state and sum, and the end without memory
 
 
-# -- slip ----------------------------------------------------------------------------------------------------------------
-
-
 @settings(max_examples=40, deadline=None)
 @given(random_table(), st.floats(0, 1))
 def test_slip_mixes_each_edge_with_a_random_one(table, p):
@@ -179,7 +173,7 @@ def test_slip_mixes_each_edge_with_a_random_one(table, p):
         for a in actions:
             mixed = (1 - p) * laws[a] + p * np.mean(list(laws.values()), axis=0)
             np.testing.assert_allclose(law(slipped.P[state][a]), mixed, atol=1e-12)
-            assert len({tuple(o[1:]) for o in slipped.P[state][a]}) == len(slipped.P[state][a])
+            assert p == 0 or len({o[1:] for o in slipped.P[state][a]}) == len(slipped.P[state][a])
             distance = np.abs(law(slipped.P[state][a]) - laws[a]).sum() / 2
             assert distance <= p * (1 - 1 / len(actions)) + 1e-9
     uniform = oracle.uniform(table)
@@ -197,9 +191,6 @@ def test_luck_share_of_a_deterministic_table(p):
 def test_no_slip_is_the_same_table():
     table = toy_text("FrozenLake", 9)
     assert dials.apply(table, slip=0).fingerprint == table.fingerprint
-
-
-# -- horizon -------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=30, deadline=None)

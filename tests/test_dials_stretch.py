@@ -84,20 +84,23 @@ def test_imported_tables_stretch(name, kind):
     table, k = toy_text(name, 10), 3
     stretched = dials.apply(table, unit=k, unit_kind=kind)
     assert stretched.horizon == 30
-    assert unit_length(stretched) == dials.measured(stretched)["measured"]["unit"] == k
+    assert unit_length(stretched) == k
     assert stretched.n_admissible[stretched.played()].min() > 0
     uniform = oracle.expected_return(table, oracle.uniform(table))
     found = oracle.expected_return(stretched, oracle.uniform(stretched))
     if kind != "all":  # a random unit of `all` rarely counts
         assert found == pytest.approx(uniform, abs=1e-9)
     best, slow = oracle.optimal(table), oracle.optimal(stretched)
-    assert slow.J == pytest.approx(best.J, abs=1e-9)
+    if kind == "all":  # a unit that does not count is free, where a step of Taxi costs 1
+        assert slow.J >= best.J - 1e-9
+    else:
+        assert pytest.approx(best.J, abs=1e-9) == slow.J
 
 
 def test_filler_steps_change_nothing():
     table = toy_text("FrozenLake", 10)
     stretched = unit(table, 4)
-    filler = np.flatnonzero((stretched.labels["turn"] > 0))
+    filler = np.flatnonzero(stretched.labels["turn"] > 0)
     edges = np.isin(stretched.edge_state, filler)
     outcomes = edges[stretched.outcome_edge]
     assert np.all(stretched.probability[outcomes] == 1)

@@ -283,3 +283,11 @@ def test_permuted_actions_hide_their_names():
         up = (table.labels["progress"][table.successor] == 1) & (table.labels["progress"][table.edge_state] == 0)
         places |= set(table.edge_action[up].tolist())
     assert places == {0, 1, 2, 3, 4}
+
+
+def test_longest_solution_counted_by_hand():
+    """In a 3 x 3 room a walk takes at most 4 steps, `use` 1, a door 2; a hub's second key is carried across the hub."""
+    first_stage = 4 + 1 + 4 + 1 + 2
+    assert make_plan("chain", 1, 3, 0).longest == first_stage + 4
+    assert make_plan("hub", 2, 3, 0).longest == first_stage + (4 + 1 + 4 + 2 + 4 + 1 + 2) + 4
+    assert BUILD(0).horizon == 8 * (2 * first_stage + 4)

@@ -112,25 +112,17 @@ def test_fickle_passengers_are_refused() -> None:
 
 
 def test_fickle_passengers_are_also_seen_by_stepping() -> None:
-    env = gymnasium.make("Taxi", fickle_passenger=True)
+    env = gymnasium.make(import_toy_text("Taxi").name)
     base: Any = env.unwrapped
     reset = base.reset
 
-    def whisper(**kwargs: Any) -> Any:
-        # Hides the attribute by which the importer would know.
-        base.fickle_passenger = False
+    def reset_then_be_fickle(**kwargs: Any) -> Any:
         out = reset(**kwargs)
-        base.fickle_passenger, base.fickle_step = Sly(), True
+        base.fickle_passenger, base.fickle_step = True, True
         return out
 
-    class Sly:
-        """True to the environment's own ``and``, after the importer has looked once."""
-
-        def __bool__(self) -> bool:
-            return True
-
     base.fickle_passenger = False
-    base.reset = whisper
+    base.reset = reset_then_be_fickle
     with pytest.raises(NotEnumerableError, match="hides randomness"):
         import_toy_text(env)
 
@@ -206,13 +198,12 @@ def test_lock_step_finds_one_wrong_number_in_a_table() -> None:
 
 
 def test_lock_step_knows_the_original_step_limit() -> None:
-    lake = import_toy_text("FrozenLake-v1", is_slippery=False, horizon=120)
-    with pytest.raises(TableError, match="end of the episode differs"):
-        lock_step(gymnasium.make("FrozenLake-v1", is_slippery=False, desc=["SFF", "FFF"]), _all_ice(lake), 1_000)
-
-
-def _all_ice(table: TabularMDP) -> TabularMDP:
-    return import_toy_text("FrozenLake-v1", is_slippery=False, desc=["SFF", "FFF"], horizon=table.horizon)
+    ice = {"is_slippery": False, "desc": ["SFF", "FFF"]}
+    table = import_toy_text("FrozenLake-v1", horizon=120, **ice)
+    with pytest.raises(TableError, match="the end of the episode differs: the table says False, the original True"):
+        lock_step("FrozenLake-v1", table, 1_000, **ice)
+    assert lock_step("FrozenLake-v1", import_toy_text("FrozenLake-v1", **ice), 1_000, **ice).episodes == 10
+    assert lock_step("FrozenLake-v1", import_toy_text("FrozenLake-v1", horizon=80, **ice), 800, **ice).episodes == 10
 
 
 def test_bad_input_is_named() -> None:

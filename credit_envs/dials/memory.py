@@ -42,22 +42,33 @@ class _Register:
     """Numbers distinct int64 keys in the order in which they come."""
 
     def __init__(self) -> None:
-        self.keys = np.zeros(0, dtype=np.int64)  # sorted
-        self.ids = np.zeros(0, dtype=np.int64)
+        self._sorted = np.zeros(0, dtype=np.int64)
+        self._number = np.zeros(0, dtype=np.int64)
+        self._parts: list[Ints] = []
+
+    def __len__(self) -> int:
+        return self._sorted.size
 
     def add(self, keys: AnyArray) -> Ints:
         """Returns the numbers of keys ``[n]``; new ones are numbered by size after all known ones."""
-        fresh = np.setdiff1d(keys, self.keys)
-        place = np.searchsorted(self.keys, fresh)
-        self.ids = np.insert(self.ids, place, np.arange(fresh.size) + self.keys.size)
-        self.keys = np.insert(self.keys, place, fresh)
-        return self.ids[np.searchsorted(self.keys, keys)]
+        wanted, back = np.unique(keys, return_inverse=True)
+        place = np.searchsorted(self._sorted, wanted)
+        known = np.zeros(wanted.size, dtype=bool)
+        inside = place < len(self)
+        known[inside] = self._sorted[place[inside]] == wanted[inside]
+        number = np.empty(wanted.size, dtype=np.int64)
+        number[known] = self._number[place[known]]
+        number[~known] = np.arange(wanted.size - int(known.sum())) + len(self)
+        if not known.all():
+            self._parts.append(wanted[~known])
+            self._number = np.insert(self._number, place[~known], number[~known])
+            self._sorted = np.insert(self._sorted, place[~known], wanted[~known])
+        return number[back]
 
-    def in_order(self) -> Ints:
+    def keys(self) -> Ints:
         """Returns the keys by number."""
-        out = np.empty_like(self.keys)
-        out[self.ids] = self.keys
-        return out
+        self._parts = [np.concatenate(self._parts)] if len(self._parts) > 1 else self._parts
+        return self._parts[0]
 
 
 def with_memory(
@@ -85,11 +96,11 @@ def with_memory(
     possible = table.probability > 0
     rows: list[tuple[AnyArray, ...]] = []
     known, levels = 0, 0
-    while known < pairs.keys.size and levels < table.horizon:
+    while known < len(pairs) and levels < table.horizon:
         levels += 1
-        here = pairs.in_order()[known:]
-        known = pairs.keys.size
-        state, memory = here % size, memories.in_order()[here // size]
+        here = pairs.keys()[known:]
+        known = len(pairs)
+        state, memory = here % size, memories.keys()[here // size]
         n_edges = table.n_admissible[state]
         edge = ragged_ranges(table.edge_start[state], n_edges)
         count = np.diff(table.outcome_start)[edge]
@@ -102,14 +113,14 @@ def with_memory(
         live = outcome[goes_on]
         target[goes_on] = number(advance(held[goes_on], live), table.successor[live])
         rows.append((n_edges, edge, np.bincount(owner, minlength=edge.size), outcome, held, target))
-        if pairs.keys.size > max_states:
+        if len(pairs) > max_states:
             raise CreditEnvsError(
-                f"{request}: {pairs.keys.size} states after {levels} steps, more than max_states={max_states}; "
+                f"{request}: {len(pairs)} states after {levels} steps, more than max_states={max_states}; "
                 f"ask for less, shorten the horizon, or raise max_states"
             )
     # Pairs met first at the cut-off wait in place: no play takes a step in them.
-    waiting = np.arange(known, pairs.keys.size)
-    stay = pairs.in_order()[waiting] % size
+    waiting = np.arange(known, len(pairs))
+    stay = pairs.keys()[waiting] % size
     n_stay = table.n_admissible[stay]
     where = np.repeat(waiting, n_stay)
     idle = np.full(where.size, -1)
@@ -120,7 +131,7 @@ def with_memory(
     # What a terminal outcome leads to needs no memory and, unless play comes there otherwise, no actions.
     ends = target < 0
     target[ends] = number(np.full(int(ends.sum()), first), table.successor[outcome[ends]])
-    codes = pairs.in_order()
+    codes = pairs.keys()
     n_edges = np.concatenate((n_edges, np.zeros(codes.size - n_edges.size, dtype=np.int64)))
     drawn = outcome >= 0
     product = lift(
@@ -137,7 +148,7 @@ def with_memory(
         knobs={**table.knobs, FIXED_HORIZON: True} if waiting.size else table.knobs,
         allow_unreachable=False,
     )
-    return Product(product, memories.in_order()[codes // size], held)
+    return Product(product, memories.keys()[codes // size], held)
 
 
 def pays_before_the_end(table: TabularMDP) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import njit, typeof, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -192,6 +192,16 @@ def step(
                 row = np.int64(look[row])
             _copy_row(shown, np.int64(i), rows, row, width)
     return ended
+
+
+def compiled(function: Any, *arguments: Any) -> Any:
+    """Returns a kernel's machine code for arguments of these types: calls skip the dispatcher's look at every argument.
+
+    That look is a third of the time of a step of 64 environments. The caller vouches for the types from then on.
+    """
+    signature = tuple(typeof(argument) for argument in arguments)
+    function.compile(signature)
+    return function.overloads[signature].entry_point
 
 
 @njit(cache=True, nogil=True)

@@ -18,6 +18,12 @@ LIMIT = 1 << 16
 """Listed states (and kept observations) at most; beyond, the listing starts again."""
 
 
+BLOCK = 64
+"""Observations decoded at once."""
+
+_SMALL = 1024
+
+
 class Node(dict[Any, Any]):
     """One state: action → (thresholds or None, outcome or outcomes); an outcome is (node, reward, terminal).
 
@@ -56,6 +62,7 @@ class Listing:
         self._table, self._observer = table, observer
         self._nodes: dict[int, Node] = {}
         self._looks: dict[int, Any] = {}
+        self._block = _block(table, observer.space)
         self.copy = _copier(observer.space)
 
     def enter(self, state: int) -> Node:
@@ -89,12 +96,14 @@ class Listing:
         if shown is None:
             if len(self._looks) >= LIMIT:
                 self._looks.clear()
-            shown = obs if self._observer.view == "state" else _first(self._rows(obs), self._observer.space)
-            self._looks[obs] = shown
+            if self._observer.view == "state":
+                self._looks[obs] = obs
+            else:
+                first = obs - obs % self._block
+                ids = np.arange(first, min(first + self._block, self._table.n_obs))
+                self._looks.update(zip(ids.tolist(), _split(self._observer.rows(ids), self._observer.space), strict=True))
+            shown = self._looks[obs]
         return shown
-
-    def _rows(self, obs: int) -> Any:
-        return self._observer.rows(np.array([obs]))
 
     def _list(self, node: Node, action: Any) -> Any:
         """Lists the edges of a state, and then what an inadmissible action does."""
@@ -117,13 +126,21 @@ class Listing:
         return node[named]
 
 
-def _first(rows: Any, space: gymnasium.Space[Any]) -> Any:
-    """Returns the first of a batch of shown states as an element of its space."""
+def _block(table: TabularMDP, space: gymnasium.Space[Any]) -> int:
+    """Returns how many neighbours are decoded at once: small planes cost hardly more together than one alone."""
+    small = isinstance(space, gymnasium.spaces.Box) and int(np.prod(space.shape)) * space.dtype.itemsize <= _SMALL
+    return BLOCK if small and not table.emission.layers else 1
+
+
+def _split(rows: Any, space: gymnasium.Space[Any]) -> list[Any]:
+    """Returns the rows of a batch of shown states as elements of its space."""
     if isinstance(space, gymnasium.spaces.Dict):
-        return {key: _first(rows[key], part) for key, part in space.spaces.items()}
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return int(rows[0])
-    return np.array(rows[0], dtype=space.dtype) if isinstance(rows, np.ndarray) else rows[0]
+        parts = [_split(rows[key], part) for key, part in space.spaces.items()]
+        return [dict(zip(space.spaces, values, strict=True)) for values in zip(*parts, strict=True)]
+    if isinstance(rows, np.ndarray):
+        rows = np.asarray(rows, dtype=space.dtype)
+        return rows.tolist() if isinstance(space, gymnasium.spaces.Discrete) else list(rows)
+    return list(rows)
 
 
 def _copier(space: gymnasium.Space[Any]) -> Callable[[Any], Any] | None:

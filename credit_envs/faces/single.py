@@ -103,7 +103,7 @@ class TabularEnv(gymnasium.Env[Any, Any]):
         self._t, self._code = 0, 0
         self._over = self._node = self._last = Node(-1, -1, self._refuse)
         self._play(table)
-        self.observation_space = Observer(table, observation).space
+        self.observation_space = self._observer.space
         self.action_space = gymnasium.spaces.Discrete(table.n_actions)
 
     def _play(self, table: TabularMDP) -> None:

@@ -22,6 +22,7 @@ from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.observer import Observer
 
 _ENTROPY_BITS = 62
+_INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
 
 
 class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
@@ -76,12 +77,13 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         self._show = Batcher(observer, table.n_obs)
         self._truth = Truth(table, oracle_info=False, anchor_info=False)
         self._rows: AnyArray | None = None
-        self._shape: tuple[int, ...] = ()
-        if isinstance(self._show.store, np.ndarray) and self._show.store.dtype != object and not table.emission.layers:
-            rows = self._show.store
+        self._width: int | None = None
+        self._layered = bool(table.emission.layers)
+        rows = self._show.store
+        if isinstance(rows, np.ndarray) and rows.dtype != object and not self._layered:
             self._shape, self._dtype = (self.num_envs, *rows.shape[1:]), rows.dtype
             self._rows = rows.reshape(len(rows), -1).view(np.uint8)
-        self._step: Any = kernels.step
+            self._width = self._rows.shape[1]
         self._start: Any = kernels.begin
         self._lanes, self._seeds = np.zeros(self.num_envs, kernels.LANE), np.zeros(self.num_envs, kernels.SEED)
         self._state, self._time, self._over = (self._lanes[name] for name in ("state", "t", "over"))
@@ -89,8 +91,8 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         self._emission_key: Words = np.zeros(self.num_envs, dtype=np.uint64)
         self._seed_list: tuple[int, ...] | None = None
         self._limit = None if max_episode_steps is None else int(max_episode_steps)
-        self._final = np.zeros((self.num_envs, 2), np.int32) if self._mode is AutoresetMode.SAME_STEP else None
         self._arguments = self._kernel_arguments(kernels)
+        self._step: Any = kernels.compiled(kernels.step, np.zeros(1, np.int64), *self._arguments, *self._outputs())
 
     def _kernel_arguments(self, kernels: Any) -> tuple[Any, ...]:
         """Returns the table as the kernel reads it; what this table does not need is None."""
@@ -149,7 +151,8 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             raise CreditEnvsError("options['reset_mask']: expected a reset of all environments first")
         self._sow(seed, chosen)
         self._start(chosen, self._lanes, self._seeds, self._starts, self.table.is_deterministic)
-        self._draw_codes()
+        if self._layered:
+            self._draw_codes()
         return self._show(self._obs()), self._masks(chosen)
 
     def step(self, actions: AnyArray) -> tuple[Any, AnyArray, AnyArray, AnyArray, dict[str, Any]]:
@@ -164,27 +167,37 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             gymnasium.error.ResetNeeded: before the first reset.
         """
         n = self.num_envs
-        if not (isinstance(actions, np.ndarray) and actions.dtype == np.int64 and actions.shape == (n,)):
+        if not (isinstance(actions, np.ndarray) and actions.dtype is _INT64 and actions.shape == (n,)):
             actions = self._checked(actions)
+        elif not actions.flags.forc:
+            actions = actions.copy()
         if self._seed_list is None:
             raise gymnasium.error.ResetNeeded("step() before reset()")
         if self._mode is AutoresetMode.DISABLED and self._over.any():
             i = int(np.flatnonzero(self._over)[0])
             raise CreditEnvsError(f"environment {i} is over: reset it with options={{'reset_mask': ...}} first")
-        rewards, terminated, truncated = np.empty(n), np.empty(n, np.bool_), np.zeros(n, np.bool_)
-        shown = None if self._rows is None else np.empty((n, self._rows.shape[1]), np.uint8)
-        before = self._seeds["rollout"].copy() if self._final is not None else None
-        ended = self._step(actions, *self._arguments, rewards, terminated, truncated, self._final, shown)
+        rewards, terminated, truncated, final, shown = outputs = self._outputs()
+        ended = self._step(actions, *self._arguments, *outputs)
         if ended < 0:
             self._checked(actions)
         info: dict[str, Any] = {}
-        if ended and self._final is not None:
-            info = self._finals(terminated | truncated, before)
-        self._draw_codes()
-        obs = self._show(self._obs()) if shown is None else shown.view(self._dtype).reshape(self._shape)
+        if ended and final is not None:
+            info = self._finals(terminated | truncated, final)
+        if self._layered:
+            self._draw_codes()
         if self._truth.masked:
             info |= self._masks(np.ones(n, dtype=np.bool_))
-        return obs, rewards, terminated, truncated, info
+        if shown is None:
+            return self._show(self._obs()), rewards, terminated, truncated, info
+        obs = shown if self._dtype is _UINT8 else shown.view(self._dtype)
+        return obs.reshape(self._shape), rewards, terminated, truncated, info
+
+    def _outputs(self) -> tuple[Any, ...]:
+        """Returns new memory for what the kernel writes: rewards, terminated, truncated, last states, observation rows."""
+        n = self.num_envs
+        final = np.empty((n, 2), np.int32) if self._mode is AutoresetMode.SAME_STEP else None
+        shown = None if self._width is None else np.empty((n, self._width), np.uint8)
+        return np.empty(n), np.empty(n, np.bool_), np.zeros(n, np.bool_), final, shown
 
     def render(self) -> tuple[Any, ...] | None:
         """Returns the pictures or words of all current states."""
@@ -262,8 +275,6 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         return self.table.emission.sample(count, mix_words(key, t), mix_words(key, EPISODE))
 
     def _draw_codes(self) -> None:
-        if not self.table.emission.layers:
-            return
         self._code = self._codes(slice(None), self._state, self._time, self._seeds["rollout"])
         if self.table.emission.renames:
             self._lanes["shift"] = self.table.emission.shift[self._code]
@@ -283,13 +294,11 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         rows[~chosen] = 0
         return {"action_mask": rows, "_action_mask": chosen.copy()}
 
-    def _finals(self, over: Bools, before: AnyArray | None) -> dict[str, Any]:
+    def _finals(self, over: Bools, final: AnyArray) -> dict[str, Any]:
         """Returns what the episodes that just ended showed last, in Gymnasium's format."""
-        assert self._final is not None
-        assert before is not None
         which = np.flatnonzero(over)
-        state, t = self._final[which].T
-        code = self._codes(which, state, t, before[which]) if self.table.emission.layers else 0
+        state, t = final[which].T
+        code = self._codes(which, state, t, self._seeds["rollout"][which] - 1) if self._layered else 0
         final_obs = np.full(self.num_envs, None, dtype=object)
         for i, item in zip(which.tolist(), self._show.items(self._obs_of(state, code)), strict=True):
             final_obs[i] = item

@@ -187,7 +187,7 @@ def _same(shown: Any, observation: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
+    text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 

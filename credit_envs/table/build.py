@@ -9,7 +9,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Ints, ragged_ranges
 from credit_envs.errors import TableError
-from credit_envs.table.emission import Emission
+from credit_envs.table.emission import Emission, Layer
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.view import View
 
@@ -138,7 +138,7 @@ def union(tables: Sequence[TabularMDP], weights: Sequence[float] | None = None) 
     for field in ("reward_scale", "reward_shift"):
         if any(not _same(getattr(first, field), getattr(table, field)) for table in tables):
             raise TableError(f"tables: instances of one pool need the same {field}")
-    if any([layer.name for layer in table.emission.layers] != [layer.name for layer in first.emission.layers] for table in tables):
+    if any(not _same_layers(first.emission, table.emission) for table in tables):
         raise TableError("tables: instances of one pool need the same emission layers")
     share = np.full(len(tables), 1 / len(tables)) if weights is None else np.asarray(weights, dtype=np.float64)
     if share.shape != (len(tables),) or share.min() < 0 or abs(share.sum() - 1) > 1e-9:
@@ -189,6 +189,14 @@ def union(tables: Sequence[TabularMDP], weights: Sequence[float] | None = None) 
         knobs={**first.knobs, "instances": len(tables)},
         allow_unreachable=any(table.allow_unreachable for table in tables),
     )
+
+
+def _same_layers(a: Emission, b: Emission) -> bool:
+    def plain(layer: Layer) -> tuple[object, ...]:
+        arrays = (np.asarray(part).tolist() for part in (layer.probability, layer.shift, layer.blind))
+        return (layer.name, layer.per_episode, layer.state_class, layer.shows_in_anchor, *arrays)
+
+    return [plain(layer) for layer in a.layers] == [plain(layer) for layer in b.layers]
 
 
 def _same(a: AnyArray | None, b: AnyArray | None) -> bool:

@@ -45,8 +45,14 @@ class Layer:
             raise TableError(f"layer {self.name!r}: probability rows must be non-negative and sum to 1")
         object.__setattr__(self, "probability", frozen(p))
         for name, default in (("shift", np.zeros(p.shape[1], np.int64)), ("blind", np.arange(p.shape[1]))):
-            value = getattr(self, name)
-            object.__setattr__(self, name, frozen(np.asarray(default if value is None else value, dtype=np.int64)))
+            value = np.asarray(default if getattr(self, name) is None else getattr(self, name), dtype=np.int64)
+            if value.shape != (p.shape[1],):
+                raise TableError(f"layer {self.name!r}: {name} has shape {value.shape}, expected ({p.shape[1]},)")
+            object.__setattr__(self, name, frozen(value))
+        if np.any((np.asarray(self.blind) < 0) | (np.asarray(self.blind) >= p.shape[1])):
+            raise TableError(f"layer {self.name!r}: blind must name digits in [0, {p.shape[1] - 1}]")
+        if self.state_class not in ("none", "admissible"):
+            raise TableError(f"layer {self.name!r}: state_class={self.state_class!r}, expected 'none' or 'admissible'")
 
     @property
     def size(self) -> int:
@@ -75,6 +81,8 @@ class Emission:
         base = np.asarray(self.base, dtype=np.int32)
         if base.ndim != 1 or base.size == 0 or base.min() < 0:
             raise TableError("emission.base: expected a non-empty vector of non-negative classes")
+        if np.bincount(base).min() == 0:
+            raise TableError(f"emission.base: class {int(np.bincount(base).argmin())} is missing; number classes without gaps")
         object.__setattr__(self, "base", frozen(base))
 
     @cached_property

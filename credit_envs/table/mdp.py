@@ -93,7 +93,7 @@ class TabularMDP:
         for name, dtype in _DTYPES.items():
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, frozen(np.ascontiguousarray(value, dtype=dtype)))
+                object.__setattr__(self, name, frozen(_converted(name, value, dtype)))
         labels = {k: frozen(np.ascontiguousarray(v, dtype=np.int64)) for k, v in self.labels.items()}
         object.__setattr__(self, "labels", MappingProxyType(labels))
         object.__setattr__(self, "knobs", MappingProxyType(dict(self.knobs)))
@@ -324,6 +324,15 @@ class TabularMDP:
         edges = ragged_ranges(self.edge_start[states], self.n_admissible[states])
         outcomes = ragged_ranges(self.outcome_start[edges], self.outcome_start[edges + 1] - self.outcome_start[edges])
         return outcomes[self.probability[outcomes] > 0]
+
+
+def _converted(name: str, value: AnyArray, dtype: type) -> AnyArray:
+    """Converts a field to its dtype; integers must come out unchanged."""
+    given = np.asarray(value)
+    out = np.ascontiguousarray(given, dtype=dtype)
+    if out.dtype.kind == "i" and not np.can_cast(given.dtype, out.dtype) and not np.array_equal(out, given):
+        raise TableError(f"{name}: expected integers that fit in {out.dtype}, got others")
+    return out
 
 
 _DTYPES: dict[str, type] = {

@@ -7,11 +7,9 @@ import io
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -76,8 +74,10 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CreditEnvsError(f"path={str(path)!r}: cannot write there ({error.strerror})") from error
         raise
 
 
@@ -130,8 +130,10 @@ def load(path: str | os.PathLike[str]) -> TabularMDP:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         header = json.loads(arrays.pop("header").tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except Exception as error:  # zipfile, zlib, NumPy and json trip over damaged bytes in many ways
         raise TableError(f"{path}: not a table, or damaged ({type(error).__name__}: {error})") from error
+    if not isinstance(header, dict):
+        raise TableError(f"{path}: not a table, or damaged (its header is no JSON object)")
     schema = header.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise TableError(f"{path}: schema {schema!r}, but this version reads up to {SCHEMA}; upgrade credit-envs")
@@ -150,7 +152,9 @@ def load(path: str | os.PathLike[str]) -> TabularMDP:
             knobs=header["knobs"],
             allow_unreachable=header["allow_unreachable"],
         )
-    except (KeyError, TypeError) as error:
+    except TableError as error:
+        raise TableError(f"{path}: damaged, {error}") from error
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise TableError(f"{path}: damaged, {error} is missing or wrong") from error
     if table.fingerprint != header["fingerprint"]:
         stored_print, read_print = header["fingerprint"][:12], table.fingerprint[:12]

@@ -26,6 +26,7 @@ def validate(table: TabularMDP) -> None:
     _require(table.n_actions >= 1, "n_actions", "at least 1", table.n_actions)
     _require(isinstance(table.horizon, int | np.integer) and table.horizon >= 1, "horizon", "an integer ≥ 1", table.horizon)
     _require(0 <= table.discount <= 1, "discount", "a number in [0, 1]", table.discount)
+    _require(bool(np.isfinite(table.inadmissible_reward)), "inadmissible_reward", "a finite number", table.inadmissible_reward)
     _require(len(table.action_names) == table.n_actions, "action_names", f"{table.n_actions} names", len(table.action_names))
     _bounds(table.edge_start, n_edges, "edge_start", allow_empty=True)
     _bounds(table.outcome_start, n_outcomes, "outcome_start", allow_empty=False)
