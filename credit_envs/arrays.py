@@ -27,6 +27,11 @@ def ragged_ranges(start: AnyArray, count: AnyArray) -> Ints:
     return np.arange(total, dtype=np.int64) + np.repeat(np.asarray(start, dtype=np.int64) - (ends - count), count)
 
 
+def narrow(bounds: AnyArray) -> AnyArray:
+    """Returns row bounds as int32 where they fit: SciPy then keeps narrow indices, which halves what a product reads."""
+    return bounds.astype(np.int32) if bounds[-1] <= np.iinfo(np.int32).max else bounds
+
+
 def frozen(array: AnyArray) -> AnyArray:
     """Returns a read-only view, so that a table cannot change after it was validated."""
     view = array.view()

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import make_random_table, random_policy, random_table, toy_text
 
-from credit_envs import dials, oracle
+from credit_envs import dials, oracle, registry
 from credit_envs.errors import CreditEnvsError, UnreachableRequestError
 
 TABLES = {
+    "Pivots": lambda: registry.make_table("Pivots"),
     "FrozenLake": lambda: toy_text("FrozenLake", 20),
     "CliffWalking": lambda: toy_text("CliffWalking", 7),
     "Taxi": lambda: toy_text("Taxi", 3),
@@ -136,3 +137,16 @@ def test_undefined_quantities_are_not_zero():
     idle = toy_text("FrozenLake", 2)  # nothing can be won in two steps: the return never varies
     with pytest.raises(UnreachableRequestError, match="undefined"):
         dials.solve(idle, "luck_share", 0.5)
+
+
+@pytest.mark.parametrize("name", ["KeyRooms", "Pivots"])
+def test_dials_reach_families_through_the_registry(name):
+    wanted = {"luck_share": 0.2, "delay": 2, "unit": 2, "aliasing": 0.2, "paraphrases": 2, "cue": 0.3}
+    turned = registry.make_table(name, **wanted, revisit_rate=0.1)
+    report = dials.measured(turned)["measured"]
+    assert report["luck_share"] == pytest.approx(0.2)
+    assert report["revisit_rate"] == pytest.approx(0.1)
+    assert report["anchor_precision"] < 1
+    assert report["perception_gap"] > 0
+    assert report["unit"] == 2
+    assert report["J"] == pytest.approx(dials.measured(registry.make_table(name))["measured"]["J"])

@@ -42,7 +42,7 @@ def test_table_lists_the_same_outcomes_and_plays_the_same_episodes(env_id: str, 
     table = import_toy_text(env_id, **kwargs)
     original = gymnasium.make(table.name, **kwargs).unwrapped
     listed = {s: {a: [tuple(way) for way in ways] for a, ways in actions.items()} for s, actions in original.P.items()}
-    assert table.P == listed
+    assert listed == table.P
     start = np.zeros(table.n_states)
     start[table.start_state] = table.start_probability
     np.testing.assert_array_equal(start, original.initial_state_distrib)
@@ -82,8 +82,8 @@ def test_labels_and_words() -> None:
     state = ((3 * 5 + 1) * 5 + 2) * 4 + 0
     assert [int(taxi.labels[name][state]) for name in ("row", "column", "passenger", "destination")] == [3, 1, 2, 0]
     assert taxi.view("text").rows(np.array([state])) == [
-        "The taxi is at row 4, column 2. The passenger waits at yellow (row 5, column 1) and wants to go to red (row 1, "
-        "column 1)."
+        "The taxi is at row 4, column 2. The passenger waits at yellow (row 5, column 1) and wants to go to red "
+        "(row 1, column 1)."
     ]
     assert len(set(taxi.view("text").rows(np.arange(500)))) == 500
     assert taxi.action_names == ("south", "north", "east", "west", "pick up", "drop off")
@@ -137,7 +137,10 @@ class Corridor(gymnasium.Env[int, int]):
         self.said, self.true, self.teleport, self.pays = said, true, teleport, pays
         self.initial_state_distrib = np.eye(5)[0]
         self.P = {
-            s: {0: [(1.0, max(s - 1, 0), 0.0, False)], 1: [(said, s + 1, float(s == 3), s == 3), (1 - said, s, 0.0, False)]}
+            s: {
+                0: [(1.0, max(s - 1, 0), 0.0, False)],
+                1: [(said, s + 1, float(s == 3), s == 3), (1 - said, s, 0.0, False)],
+            }
             for s in range(4)
         }
         self.P[4] = {a: [(1.0, 4, 0.0, True)] for a in range(2)}

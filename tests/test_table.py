@@ -43,7 +43,7 @@ def small(**changes):
     return TabularMDP(**{**fields, **changes})
 
 
-GOLDEN = "?"
+GOLDEN = "8af36dbb2bf1771209055638ae7aadc35e08977c23ee0efa40cc67afb5d91fb0"
 
 
 def test_sizes_and_derived_arrays():
@@ -65,7 +65,7 @@ def test_sizes_and_derived_arrays():
 DAMAGE = {
     "no state": (
         {"edge_start": [0], "edge_action": [], "outcome_start": [0]},
-        "edge_start: expected at least one state",
+        "emission.base: expected a non-empty vector",
     ),
     "no action": ({"n_actions": 0, "action_names": ()}, "n_actions: expected at least 1, got 0"),
     "horizon 0": ({"horizon": 0}, "horizon: expected an integer ≥ 1, got 0"),

@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from credit_envs.dials.observation import add_layer
-from credit_envs.errors import check_range
+from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.table.emission import Layer
 from credit_envs.table.mdp import TabularMDP
+
+_CELLS = 1 << 26
 
 
 def cue(table: TabularMDP, hidden: float, guess: float | None = None) -> TabularMDP:
@@ -27,13 +29,15 @@ def cue(table: TabularMDP, hidden: float, guess: float | None = None) -> Tabular
         guess: p in [1/max n, 1]; by default the hint tells nothing.
 
     Raises:
-        CreditEnvsError: if an argument is out of range, or the table already has a cue.
+        CreditEnvsError: if an argument is out of range, the table has very many actions, or already has a cue.
     """
     check_range("cue", hidden, 0, 1)
     top = int(table.n_admissible.max())
     if guess is not None and not (abs(guess * top - 1) < 1e-12):
         check_range("guess", guess, 1 / top, 1)
     width = table.n_actions + 1
+    if width * width * top > _CELLS:
+        raise CreditEnvsError(f"cue: {table.n_actions} action names, {top} of them at once, are too many for a cue")
     probability = np.zeros((width, top, width))
     for n in range(width):
         if not 1 <= n <= top:

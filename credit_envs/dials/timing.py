@@ -1,7 +1,8 @@
 """Dials that move reward along the path: ``delay`` (each some steps later) and ``density`` (a part of it at the end).
 
-What is owed becomes part of the true state, not of the observation. The undiscounted return of every play stays the
-same, so J of every policy does too; with a discount below 1, later payment is worth less.
+What is owed becomes part of the true state, not of the observation, so looks find true states less precisely. The
+undiscounted return of every play stays the same, so J of every policy does too; with a discount below 1, later payment
+is worth less.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A table as linked Python objects, listed where it is visited (NumPy scalars would make steps several times slower)."""
+"""A table as linked Python objects, listed where visited (NumPy scalars would make steps several times slower)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ class Listing:
             else:
                 first = obs - obs % self._block
                 ids = np.arange(first, min(first + self._block, self._table.n_obs))
-                self._looks.update(zip(ids.tolist(), _split(self._observer.rows(ids), self._observer.space), strict=True))
+                self._looks.update(
+                    zip(ids.tolist(), _split(self._observer.rows(ids), self._observer.space), strict=True)
+                )
             shown = self._looks[obs]
         return shown
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -22,7 +23,7 @@ from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.observer import Observer
 
 _ENTROPY_BITS = 62
-_INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
+_BOOL, _INT32, _INT64 = (np.dtype(kind) for kind in (np.bool_, np.int32, np.int64))
 
 
 class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
@@ -68,6 +69,7 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         render.check_mode(render_mode)
         self.table, self.num_envs, self.render_mode = table, int(num_envs), render_mode
         self._mode = _mode(autoreset_mode)
+        self._same_step, self._disabled = self._mode is AutoresetMode.SAME_STEP, self._mode is AutoresetMode.DISABLED
         self.metadata = {"autoreset_mode": self._mode, "render_modes": ["rgb_array", "ansi"], "render_fps": 8}
         observer = Observer(table, observation)
         self.single_observation_space = observer.space
@@ -77,13 +79,12 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         self._show = Batcher(observer, table.n_obs)
         self._truth = Truth(table, oracle_info=False, anchor_info=False)
         self._rows: AnyArray | None = None
-        self._width: int | None = None
+        self._shape: tuple[int, ...] | None = None
         self._layered = bool(table.emission.layers)
         rows = self._show.store
         if isinstance(rows, np.ndarray) and rows.dtype != object and not self._layered:
             self._shape, self._dtype = (self.num_envs, *rows.shape[1:]), rows.dtype
             self._rows = rows.reshape(len(rows), -1).view(np.uint8)
-            self._width = self._rows.shape[1]
         self._start: Any = kernels.begin
         self._lanes, self._seeds = np.zeros(self.num_envs, kernels.LANE), np.zeros(self.num_envs, kernels.SEED)
         self._state, self._time, self._over = (self._lanes[name] for name in ("state", "t", "over"))
@@ -91,8 +92,9 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         self._emission_key: Words = np.zeros(self.num_envs, dtype=np.uint64)
         self._seed_list: tuple[int, ...] | None = None
         self._limit = None if max_episode_steps is None else int(max_episode_steps)
-        self._arguments = self._kernel_arguments(kernels)
-        self._step: Any = kernels.compiled(kernels.step, np.zeros(1, np.int64), *self._arguments, *self._outputs())
+        fixed = self._kernel_arguments(kernels)
+        like = (np.empty(0, _INT64), *self._outputs())
+        self._step = partial(kernels.compiled(kernels.step, *fixed, *like), *fixed)
 
     def _kernel_arguments(self, kernels: Any) -> tuple[Any, ...]:
         """Returns the table as the kernel reads it; what this table does not need is None."""
@@ -173,11 +175,13 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             actions = actions.copy()
         if self._seed_list is None:
             raise gymnasium.error.ResetNeeded("step() before reset()")
-        if self._mode is AutoresetMode.DISABLED and self._over.any():
+        if self._disabled and self._over.any():
             i = int(np.flatnonzero(self._over)[0])
             raise CreditEnvsError(f"environment {i} is over: reset it with options={{'reset_mask': ...}} first")
-        rewards, terminated, truncated, final, shown = outputs = self._outputs()
-        ended = self._step(actions, *self._arguments, *outputs)
+        rewards, terminated, truncated, final, shown = self._outputs()
+        ended = self._step(actions, rewards, terminated, truncated, final, shown)
+        if truncated is None:
+            truncated = np.zeros(n, _BOOL)
         if ended < 0:
             self._checked(actions)
         info: dict[str, Any] = {}
@@ -189,15 +193,15 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             info |= self._masks(np.ones(n, dtype=np.bool_))
         if shown is None:
             return self._show(self._obs()), rewards, terminated, truncated, info
-        obs = shown if self._dtype is _UINT8 else shown.view(self._dtype)
-        return obs.reshape(self._shape), rewards, terminated, truncated, info
+        return shown, rewards, terminated, truncated, info
 
     def _outputs(self) -> tuple[Any, ...]:
         """Returns new memory for what the kernel writes: rewards, terminated, truncated, last states, observation rows."""
         n = self.num_envs
-        final = np.empty((n, 2), np.int32) if self._mode is AutoresetMode.SAME_STEP else None
-        shown = None if self._width is None else np.empty((n, self._width), np.uint8)
-        return np.empty(n), np.empty(n, np.bool_), np.zeros(n, np.bool_), final, shown
+        truncated = None if self._limit is None else np.empty(n, _BOOL)
+        final = np.empty((n, 2), _INT32) if self._same_step else None
+        shown = None if self._shape is None else np.empty(self._shape, self._dtype)
+        return np.empty(n), np.empty(n, _BOOL), truncated, final, shown
 
     def render(self) -> tuple[Any, ...] | None:
         """Returns the pictures or words of all current states."""

@@ -125,11 +125,13 @@ def check_clock(search: Search, edge: Edge) -> None:
         other, key = search.again(edge.snapshot, edge.action, count)
         same_end = other.terminated == edge.step.terminated if count == last else other.ends == edge.step.ends
         if key != edge.key or not same_end or search.looks_other(edge.step, other):
+            # Randomness that the repetition missed looks like an influence of the counter, so it is looked for first.
+            refuse_randomness(search, edge.state, edge.snapshot, edge.action, only_if_different=True)
             part = "successor" if key != edge.key else "observation" if same_end else "end of the episode"
             raise NotEnumerableError(
                 f"{search.where(edge.state, edge.action)} has another {part} at {search.clock}={search.zero + count} "
-                f"than "
-                f"at {search.zero}; the step counter is part of the state: leave clock= out, or pass a shorter horizon="
+                f"than at {search.zero}; the step counter is part of the state: leave clock= out, or pass a shorter "
+                "horizon="
             )
         rewards[count] = other.reward
     _check_factor(search, edge, rewards)
@@ -171,6 +173,5 @@ def check_merge(search: Search, state: int, snapshot: bytes) -> None:
         if (key, *step.facts) != expected:
             raise NotEnumerableError(
                 f"{search.where(state, action)} does not always do the same: two snapshots with the same content "
-                f"differ in "
-                "something that the key leaves out (the order of a dict, the kind of a number)"
+                "differ in something that the key leaves out (the order of a dict, the kind of a number)"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import json
 import time
 from collections import Counter
@@ -218,12 +219,11 @@ def _rewards(search: Search) -> tuple[Floats, Floats | None]:
 
 
 def _action_names(base: Any, n_actions: int) -> tuple[str, ...]:
-    names = (
-        tuple(getattr(action, "name", "") for action in base.actions)
-        if isinstance(getattr(base, "actions", None), type)
-        else ()
-    )
-    return names if len(names) == n_actions and all(names) else ()
+    """Returns the names of an enumeration ``actions`` that numbers all actions from 0, nothing otherwise."""
+    actions: Any = getattr(base, "actions", None)
+    members: list[Any] = list(actions) if isinstance(actions, enum.EnumMeta) else []
+    numbered = [member.value for member in members] == list(range(n_actions))
+    return tuple(member.name for member in members) if numbered else ()
 
 
 def _views(search: Search, space: gymnasium.Space[Any] | None) -> dict[str, View]:

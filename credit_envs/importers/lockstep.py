@@ -173,8 +173,7 @@ class _Walk:
         more = f" (or {len(expected) - 1} others)" if len(expected) > 1 else ""
         return TableError(
             f"{self.table.name}: after reset(seed={self.seed}) and actions {self.actions} the {what} differs: the "
-            f"table says "
-            f"{one}{more}, the original {_short(got)}"
+            f"table says {one}{more}, the original {_short(got)}"
         )
 
 

@@ -53,8 +53,7 @@ def shown_space(space: gymnasium.Space[Any], observation: Any) -> gymnasium.Spac
         return space
     raise CreditEnvsError(
         f"observation space {type(space).__name__}: expected Box, Discrete, MultiDiscrete, MultiBinary, text or a "
-        f"Dict of "
-        "those; wrap the environment (FlattenObservation) or pass observations=False"
+        "Dict of those; wrap the environment (FlattenObservation) or pass observations=False"
     )
 
 

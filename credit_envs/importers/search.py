@@ -145,8 +145,8 @@ class Search:
         depth = len(self.path(state)[1])
         if depth < 2:
             return ""
-        late = vars(self.base) if self._replayed(state) else {}
-        now = {name: value for name, value in late.items() if isinstance(value, int | np.integer)}
+        self._replayed(state)
+        now = {name: value for name, value in vars(self.base).items() if isinstance(value, int | np.integer)}
         self.shots.load(self._root_bytes[self.seeds.index(self.path(state)[0])])
         counters = [name for name, value in now.items() if value - depth == vars(self.base).get(name)]
         return f"; {counters[0]} counts steps, perhaps clock={counters[0]!r} helps" if counters else ""
@@ -163,9 +163,8 @@ class Search:
         observation, self.shots = reset()
         if self.shots.key() != first:
             raise NotEnumerableError(
-                f"{type(self.base).__name__}: reset(seed={seed}) gave two different states; a start that the seed "
-                f"does not "
-                "fix cannot be enumerated"
+                f"{type(self.base).__name__}: reset(seed={seed}) gave two different states; a start that the seed does "
+                "not fix cannot be enumerated"
             )
         self._draws = self.shots.draws_so_far()
         snapshot = self.shots.dump()
@@ -239,9 +238,8 @@ class Search:
         if self.observations and look(observation) != self._looks[self.row[state]]:
             seed, actions = self.path(parent) if parent >= 0 else (self.seeds[via], [])
             raise NotEnumerableError(
-                f"{type(self.base).__name__}: the observation is not a function of the state: after "
-                f"reset(seed={seed}) and "
-                f"actions {[*actions, via] if parent >= 0 else actions} the state is the one after "
+                f"{type(self.base).__name__}: the observation is not a function of the state: after reset(seed={seed}) "
+                f"and actions {[*actions, via] if parent >= 0 else actions} the state is the one after "
                 f"{self.path(state)[1]}, but the observation differs"
             )
         return state
@@ -276,16 +274,15 @@ class Search:
             self._step(action)
         if self.shots.key() != self.keys[state]:
             raise NotEnumerableError(
-                f"{type(self.base).__name__}: replaying {actions[::-1]} leads to another state than in the "
-                f"checkpoint; the "
-                "environment has changed, start with a new checkpoint"
+                f"{type(self.base).__name__}: replaying {actions[::-1]} leads to another state than in the checkpoint; "
+                "the environment has changed, start with a new checkpoint"
             )
         return self.shots.dump()
 
     def _sizes(self) -> tuple[int, int, int, int]:
         return len(self.keys), len(self.queue), self.head, len(self.rows)
 
-    # -- checks ----------------------------------------------------------------------------------------------------
+    # -- for the checks --------------------------------------------------------------------------------------------
 
     def again(self, snapshot: bytes, action: int, count: int = 0) -> tuple[Step, bytes]:
         """Steps from a snapshot at some count; returns the step and the key of the state it leads to."""

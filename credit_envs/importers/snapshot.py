@@ -144,8 +144,7 @@ class Snapshots:
                 except Exception as error:
                     raise NotEnumerableError(
                         f"{type(self.base).__name__}.{name} ({type(value).__name__}) cannot be saved and restored: "
-                        f"{error}; "
-                        f"if it is no part of the state, pass ignore=({name!r},)"
+                        f"{error}; if it is no part of the state, pass ignore=({name!r},)"
                     ) from error
 
 

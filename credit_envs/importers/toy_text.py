@@ -66,8 +66,7 @@ def import_toy_text(
     if getattr(base, "fickle_passenger", False):
         raise NotEnumerableError(
             f"{kind}: fickle_passenger=True changes the destination in step(), which P does not list and the state "
-            f"number "
-            "does not show; expected fickle_passenger=False"
+            "number does not show; expected fickle_passenger=False"
         )
     start = _start(base, n_states)
     table = from_outcomes(
@@ -150,8 +149,7 @@ def _check_everywhere(env: gymnasium.Env[Any, Any], table: TabularMDP, steps: in
         if (int(successor), float(reward), bool(terminated)) not in listed:
             raise NotEnumerableError(
                 f"{type(base).__name__} hides randomness, or does not follow its own P: from state {state}, action "
-                f"{action} led "
-                f"to state {successor} with reward {reward}, but P[{state}][{action}] lists only {listed}"
+                f"{action} led to state {successor} with reward {reward}, but P[{state}][{action}] lists only {listed}"
             )
 
 
@@ -192,8 +190,8 @@ def _factors_and_words(base: Any, kind: str, n_states: int) -> tuple[dict[str, A
             {"row": row, "column": column},
             lambda s: (
                 f"You are at row {row[s] + 1}, column {column[s] + 1} of {height} rows and {width} columns. The goal "
-                f"is at row "
-                f"{height}, column {width}; the cells between it and the start at row {height}, column 1 are a cliff."
+                f"is at row {height}, column {width}; the cells between it and the start at row {height}, column 1 are "
+                "a cliff."
             ),
         )
     if kind == "TaxiEnv":

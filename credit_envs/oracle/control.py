@@ -12,7 +12,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import check_range
-from credit_envs.oracle.evaluation import Values, evaluate, playing
+from credit_envs.oracle.evaluation import Values, cutoff_values, evaluate, playing
 from credit_envs.oracle.gradient import action_values
 from credit_envs.oracle.policy import Policy, uniform
 from credit_envs.table.mdp import TabularMDP
@@ -47,8 +47,7 @@ def optimal(table: TabularMDP) -> Optimal:
     """Solves a table by backward induction over (step, state)."""
     shape = (table.horizon + 1, table.n_states)
     solved = Optimal(table, np.zeros(shape), np.zeros(shape))
-    if table.cutoff_reward is not None:
-        solved.V[-1] = table.cutoff_reward
+    solved.V[-1] = cutoff_values(table)
     alive = playing(table) > 0
     for t in range(table.horizon - 1, -1, -1):
         q, steps = solved.q_edges(t), solved._edge_steps(t)

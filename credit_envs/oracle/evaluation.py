@@ -1,6 +1,6 @@
 """Exact finite-horizon policy evaluation in float64: V, Q, A, occupancy and the sweep that other quantities are built on.
 
-Backward: V_t = r_t^π + γ P_π V_{t+1} with V_H = the cut-off reward; forward: d_{t+1} = P_πᵀ d_t.
+Backward: V_t = r_t^π + γ P_π V_{t+1} with γ V_H = the cut-off reward (paid with the last step); forward: d_{t+1} = P_πᵀ d_t.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from credit_envs.arrays import AnyArray, Floats, ragged_ranges
+from credit_envs.arrays import AnyArray, Floats, narrow, ragged_ranges
 from credit_envs.errors import CreditEnvsError
 from credit_envs.oracle.policy import EdgePolicy, Policy, PolicyLike, as_policy, effective
 from credit_envs.table.mdp import TabularMDP
@@ -88,7 +88,7 @@ def chain(table: TabularMDP, policy: EdgePolicy) -> Chain:
     """Folds a policy into a table."""
     weight = policy.edge[table.outcome_edge] * table.probability
     keep = ~table.terminal & (weight > 0)
-    bounds = np.concatenate(([0], np.cumsum(keep)))[table.outcome_start[table.edge_start]]
+    bounds = narrow(np.concatenate(([0], np.cumsum(keep)))[table.outcome_start[table.edge_start]])
     shape = (table.n_states, table.n_states)
     transition = sparse.csr_array((weight[keep], table.successor[keep], bounds), shape=shape)
     transition.sum_duplicates()
@@ -127,11 +127,16 @@ def playing(table: TabularMDP) -> Floats:
     return (table.n_admissible > 0).astype(np.float64)
 
 
+def cutoff_values(table: TabularMDP) -> Floats:
+    """Returns V_H, float64 ``[S]``: the cut-off reward over γ, because it is paid with the last step."""
+    return np.zeros(table.n_states) if table.cutoff_reward is None else table.cutoff_reward / table.discount
+
+
 def backward(table: TabularMDP, folded: Chain, alive: Floats) -> Floats:
     """Runs the backward recursion; returns V, float64 ``[H + 1, S]``."""
     horizon = table.horizon
     values = np.empty((horizon + 1, table.n_states))
-    values[horizon] = 0.0 if table.cutoff_reward is None else table.cutoff_reward
+    values[horizon] = cutoff_values(table)
     steady = table.reward_scale is None and table.reward_shift is None
     for t in range(horizon - 1, -1, -1):
         gain = table.reward_at(t, folded.reward)

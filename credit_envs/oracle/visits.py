@@ -107,7 +107,7 @@ class Crossing:
     Attributes:
         weight: probability of the context.
         visits: float64 ``[n]``, expected visits of each anchor.
-        passage: chance that one visit counts → float64 ``[n]``, probability of ever visiting each anchor so that it counts.
+        passage: chance that one visit counts → float64 ``[n]``, probability that a rollout ever makes one that counts.
     """
 
     weight: float
@@ -116,7 +116,7 @@ class Crossing:
 
 
 def crossings(table: TabularMDP, policy: PolicyLike) -> tuple[list[Crossing], Floats, Floats] | None:
-    """Works out what ρ_G under any per-episode layer needs: crossings by look, per-episode and per-step digits' chances.
+    """Works out what ρ_G needs: crossings by look, and the chances of the per-episode and the per-step digits.
 
     Returns:
         Arguments of :func:`meeting_rate`; None if the table is too large for first passages.
@@ -144,7 +144,7 @@ def _crossings(table: TabularMDP, folded: Chain, anchor: Ints, step: Floats, rec
     for i, c in enumerate(contexts.tolist()):
         start = np.eye(1, table.n_states, table.start_state[c])[0]
         total = forward(table, folded, start)[:-1].sum(axis=0) * (table.n_admissible > 0)
-        visits = np.bincount(anchor, total, minlength=n)
+        visits: Floats = np.bincount(anchor, total, minlength=n).astype(np.float64)
         met = np.flatnonzero(visits)
         passage = {keep: first[keep][i, met] if recurs else np.minimum(visits[met] * keep, 1) for keep in digits}
         out.append(Crossing(float(table.start_probability[c]), visits[met], passage))
@@ -204,7 +204,7 @@ def _sampled_revisits(
     seed: int,
     groups: int = 256,
 ) -> Estimate:
-    """Samples groups and counts shared steps; the standard error is over groups (ratio of means, delta method)."""
+    """Samples groups and counts shared steps; the standard error is over groups (ratios of means, delta method)."""
     n = groups * group_size
     group = np.repeat(np.arange(groups), group_size)
     member = np.tile(np.arange(group_size), groups)
@@ -243,5 +243,9 @@ def _sampled_revisits(
     count = np.bincount(pairs // n)[place]
     met = np.bincount(group[rollout], count > 1, minlength=groups)
     steps = np.bincount(group[rollout], minlength=groups)
-    value = met.sum() / steps.sum()
-    return Estimate(float(value), float(np.std(met - value * steps, ddof=1) / np.sqrt(groups) / steps.mean()))
+    # A ratio of means per context, then averaged over contexts as the exact rate is.
+    context = np.unique(start, return_inverse=True)[1]
+    rate = (np.bincount(context, met) / np.bincount(context, steps))[context]
+    mean_steps = (np.bincount(context, steps) / np.bincount(context))[context]
+    each = rate + (met - rate * steps) / mean_steps
+    return Estimate(float(each.mean()), float(np.std(each, ddof=1) / np.sqrt(groups)))

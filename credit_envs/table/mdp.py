@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from credit_envs.arrays import AnyArray, Bools, Floats, Int32s, Ints, frozen, ragged_ranges
+from credit_envs.arrays import AnyArray, Bools, Floats, Int32s, Ints, frozen, narrow, ragged_ranges
 from credit_envs.errors import TableError, unknown
 from credit_envs.table.draws import thresholds
 from credit_envs.table.emission import Emission, identity
@@ -221,7 +221,7 @@ class TabularMDP:
         from scipy import sparse
 
         keep = ~self.terminal
-        indptr = np.concatenate(([0], np.cumsum(keep)))[self.outcome_start]
+        indptr = narrow(np.concatenate(([0], np.cumsum(keep)))[self.outcome_start])
         data = (self.probability[keep], self.successor[keep], indptr)
         return sparse.csr_array(data, shape=(self.n_edges, self.n_states))
 
@@ -329,7 +329,7 @@ class TabularMDP:
 def _converted(name: str, value: AnyArray, dtype: type) -> AnyArray:
     """Converts a field to its dtype; integers must come out unchanged."""
     given = np.asarray(value)
-    out = np.ascontiguousarray(given, dtype=dtype)
+    out: AnyArray = np.ascontiguousarray(given, dtype=dtype)
     if out.dtype.kind == "i" and not np.can_cast(given.dtype, out.dtype) and not np.array_equal(out, given):
         raise TableError(f"{name}: expected integers that fit in {out.dtype}, got others")
     return out

@@ -53,6 +53,7 @@ def validate(table: TabularMDP) -> None:
         if values is not None:
             _require(len(values) == length, name, f"{length} entries", len(values))
             _finite(values, name)
+    _require(table.cutoff_reward is None or table.discount > 0, "discount", "more than 0 with a cutoff_reward", table.discount)
     for name, values in table.labels.items():
         _require(values.shape == (n_states,), f"labels[{name!r}]", f"shape ({n_states},)", values.shape)
     _require(table.emission.base.shape == (n_states,), "emission.base", f"shape ({n_states},)", table.emission.base.shape)

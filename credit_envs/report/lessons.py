@@ -1,0 +1,173 @@
+"""What was learnt, one sentence per environment: only what the intervals support, computed from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
+
+from credit_envs.credit import METHODS
+from credit_envs.evaluation import Interval, Results, Row
+from credit_envs.report.reading import PRICES, Cell, by_environment, cells, interval, number, percent
+
+_SIMULATOR, _DATA = PRICES[0], PRICES[-1]
+_FORKS = 1.001
+
+Leads = Mapping[str, tuple[Row | None, bool]]
+
+
+def sentences(results: Results) -> dict[str, str]:
+    """Returns one sentence per environment."""
+    return {environment: sentence(here) for environment, here in by_environment(cells(results)).items()}
+
+
+def verdict(found: Interval) -> str:
+    """Says what an interval of GRPO-equivalents supports: ``more``, ``less``, ``same`` (contains 1) or ``unknown``."""
+    if not (isfinite(found.low) and isfinite(found.high)):
+        return "unknown"
+    return "more" if found.low > 1 else "less" if found.high < 1 else "same"
+
+
+def leader(cell: Cell, price: str) -> tuple[Row | None, bool]:
+    """Returns who is worth most under a price list, and whether its interval lies above all the others'.
+
+    None if nobody's interval lies above 1.
+    """
+    ranked = sorted(
+        (row for row in cell.rivals if verdict(row.equivalents[price]) != "unknown"),
+        key=lambda row: -row.equivalents[price].value,
+    )
+    if not ranked or verdict(ranked[0].equivalents[price]) != "more":
+        return None, False
+    low = ranked[0].equivalents[price].low
+    return ranked[0], all(row.equivalents[price].high < low for row in ranked[1:])
+
+
+def tally(found: Sequence[Cell], price: str) -> dict[str, dict[str, int]]:
+    """Counts, per estimator, the cells in which it is worth more than GRPO, less, or neither that the seeds can show."""
+    out: dict[str, dict[str, int]] = {}
+    for cell in found:
+        for row in cell.rivals:
+            kinds = out.setdefault(row.estimator, {"more": 0, "same": 0, "less": 0, "unknown": 0})
+            kinds[verdict(row.equivalents[price])] += 1
+    return out
+
+
+def sentence(here: Sequence[Cell]) -> str:
+    """Says what one environment teaches.
+
+    Args:
+        here: its cells, one per policy.
+    """
+    leads = {cell.policy: leader(cell, _SIMULATOR) for cell in here}
+    others = dict.fromkeys(row.estimator for cell in here for row in cell.rivals)
+    told = [name for name in others if name in ("gigpo", "anchor_graph") or name not in METHODS]
+    clauses = [_measured(here) + _lead(here, leads), *(_compared(name, here, leads) for name in told), _forking(here)]
+    text = "; ".join(clause for clause in clauses if clause)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _measured(here: Sequence[Cell]) -> str:
+    """What the oracle measures there under uniform play: luck, revisits, length."""
+    found = here[0].about.get("measured", {})
+    luck, rho, steps = (found.get(name, float("nan")) for name in ("luck_share", "revisit_rate", "expected_steps"))
+    parts = []
+    if isfinite(luck):
+        parts.append("no luck" if luck < 1e-9 else f"{percent(luck)} of the return's variance being luck")
+    if isfinite(rho):
+        often = "nearly all" if rho > 0.95 else "most" if rho > 0.5 else "some" if rho > 0.1 else "hardly any"
+        parts.append(f"{often} steps on shared anchors (ρ = {number(rho)})")
+    if isfinite(steps):
+        parts.append(f"{steps:.0f} steps per episode of uniform play")
+    return f"with {_listed(parts)}, " if parts else ""
+
+
+def _lead(here: Sequence[Cell], leads: Leads) -> str:
+    """Who is worth most per sampled step, and how much of the headroom that is."""
+    parts, behind = [], []
+    for name in dict.fromkeys(row.estimator for row, _ in leads.values() if row is not None):
+        own = [(cell, row) for cell in here if (row := leads[cell.policy][0]) is not None and row.estimator == name]
+        worth = _listed(interval(row.equivalents[_SIMULATOR]) for _, row in own)
+        share = [x.value for _, row in own if isfinite((x := row.headroom[_SIMULATOR]).value)]
+        room = f"; {_span(share, percent)} of the headroom" if share else ""
+        parts.append(f"{_spoken(name)}{{}} {_where([cell for cell, _ in own], here)} ({worth}{room})")
+        behind += [cell for cell, _ in own if not leads[cell.policy][1]]
+    text = " and ".join(part.format("" if i else " is worth most per sampled step") for i, part in enumerate(parts))
+    if behind:
+        text += f", not clearly ahead of the next {_where(behind, here)}"
+    if none := [cell for cell in here if leads[cell.policy][0] is None]:
+        nothing = f"nothing is worth more than GRPO per sampled step that {_seeds(here)} can show"
+        text += f"{'; ' if text else ''}{nothing} {_where(none, here)}"
+    return text
+
+
+def _compared(name: str, here: Sequence[Cell], leads: Leads) -> str:
+    """Whether an estimator differs from GRPO per sampled step, under the policies where it does not lead anyway."""
+    groups: dict[str, list[tuple[Cell, Interval]]] = {}
+    for cell in here:
+        row, (first, _) = cell.row(name), leads[cell.policy]
+        if row is not None and (first is None or first.estimator != name):
+            groups.setdefault(verdict(row.equivalents[_SIMULATOR]), []).append((cell, row.equivalents[_SIMULATOR]))
+    words = {
+        "more": "is worth more than GRPO",
+        "less": "is worth less than GRPO",
+        "same": f"shows no difference from GRPO that {_seeds(here)} can show",
+        "unknown": "points away from the exact gradient",
+    }
+    parts = []
+    for kind, text in words.items():
+        if kind in groups:
+            values = _listed(interval(found) for _, found in groups[kind])
+            told = f" ({values})" if kind in ("more", "less") else ""
+            parts.append(f"{text} {_where([cell for cell, _ in groups[kind]], here)}{told}")
+    return f"{_spoken(name)} {_listed(parts)}" if parts else ""
+
+
+def _forking(here: Sequence[Cell]) -> str:
+    """Whether fresh continuations pay, per step sampled and per step trained on."""
+    names = dict.fromkeys(row.estimator for cell in here for row in cell.rivals if row.steps_ratio > _FORKS)
+    name = "vineppo" if "vineppo" in names else next(iter(names), None)
+    if name is None:
+        return ""
+    rows = [row for cell in here if (row := cell.row(name)) is not None]
+    sampled, trained = ([row.equivalents[price] for row in rows] for price in (_SIMULATOR, _DATA))
+    words = {"more": "pay", "less": "do not pay", "same": f"make no difference that {_seeds(here)} can show"}
+    told = [words.get(_common(found), "do not pay under every policy") for found in (sampled, trained)]
+    spans = [_span([x.value for x in found if isfinite(x.value)], number) for found in (sampled, trained)]
+    link = "and" if told[0] == told[1] else "but"
+    subject = "Monte-Carlo values (vineppo)" if name == "vineppo" else f"the continuations of {name}"
+    return f"{subject} {told[0]} per sampled step ({spans[0]}) {link} {told[1]} per trained step ({spans[1]})"
+
+
+def _common(found: Sequence[Interval]) -> str:
+    kinds = {verdict(x) for x in found}
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def _where(some: Sequence[Cell], all_: Sequence[Cell]) -> str:
+    if len(some) == len(all_):
+        return "under every policy" if len(all_) > 1 else f"under the {_policy(some[0])} policy"
+    return f"under the {_listed(_policy(cell) for cell in some)} {'policy' if len(some) == 1 else 'policies'}"
+
+
+def _policy(cell: Cell) -> str:
+    return "uniform" if cell.policy == "uniform" else cell.policy_name.split(" of ")[0]
+
+
+def _seeds(here: Sequence[Cell]) -> str:
+    return f"{here[0].rows[0].seeds} seeds"
+
+
+def _spoken(name: str) -> str:
+    return "GiGPO" if name == "gigpo" else name
+
+
+def _listed(parts: Iterable[str]) -> str:
+    texts = list(parts)
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _span(values: Sequence[float], write: Callable[[float], str]) -> str:
+    if not values:
+        return "–"
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,169 @@
+"""How results are read: one cell per environment and policy, names as people say them, numbers as short as honest."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import floor, isfinite, log10
+from pathlib import Path
+from typing import Any
+
+from credit_envs.credit import METHODS
+from credit_envs.evaluation import PRICE_LISTS, Config, Interval, Results, Row
+from credit_envs.evaluation.config import CEILING, UNIT
+
+PRICES: tuple[str, ...] = tuple(PRICE_LISTS)
+"""Names of the price lists, the simulator's first."""
+
+_PRIVILEGED = {"state", "advantage", "projected_advantage"}
+_MATCHED = " γ="
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Every estimator on one environment under one policy.
+
+    Attributes:
+        environment: id or path.
+        policy: rung of the ladder.
+        rows: estimators at their own γ, references that see the truth last.
+        matched: the same estimators at the environment's γ, by name, where that differs.
+        about: what ``environments.json`` says of the environment.
+    """
+
+    environment: str
+    policy: str
+    rows: Sequence[Row]
+    matched: Mapping[str, Row]
+    about: Mapping[str, Any]
+
+    def row(self, estimator: str) -> Row | None:
+        """Returns an estimator's row, None if it was not scored."""
+        return next((row for row in self.rows if row.estimator == estimator), None)
+
+    @property
+    def rivals(self) -> list[Row]:
+        """Estimators that anyone could use, the unit left out."""
+        return [row for row in self.rows if row.estimator != UNIT and not is_reference(row.estimator)]
+
+    @property
+    def rung(self) -> Mapping[str, Any]:
+        """What is known of the policy: ``J``, ``normalised``, ``luck_share``, ``effective_unit``, ``expected_steps``."""
+        found = (rung for rung in self.about.get("policies", ()) if rung["name"] == self.policy)
+        return next(found, {})
+
+    @property
+    def policy_name(self) -> str:
+        """The policy in words."""
+        return self.policy if self.policy == "uniform" else f"{float(self.policy):.0%} of optimal".replace("%", " %")
+
+
+def cells(results: Results) -> list[Cell]:
+    """Groups the rows of results by environment and policy, in their order."""
+    about = {entry["environment"]: entry for entry in results.environments}
+    places = list(dict.fromkeys((row.environment, row.policy) for row in results.rows))
+    out = []
+    for environment, policy in places:
+        here = [row for row in results.rows if (row.environment, row.policy) == (environment, policy)]
+        own = [row for row in here if _MATCHED not in row.estimator]
+        own.sort(key=lambda row: (is_reference(row.estimator), row.estimator == CEILING))
+        matched = {row.estimator.split(_MATCHED)[0]: row for row in here if _MATCHED in row.estimator}
+        out.append(Cell(environment, policy, own, matched, about.get(environment, {})))
+    return out
+
+
+def by_environment(found: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Groups cells by environment."""
+    out: dict[str, list[Cell]] = {}
+    for cell in found:
+        out.setdefault(cell.environment, []).append(cell)
+    return out
+
+
+def policies(found: Sequence[Cell]) -> list[str]:
+    """Returns the policies of cells in the order of the ladder."""
+    return sorted({cell.policy for cell in found}, key=lambda name: -1.0 if name == "uniform" else float(name))
+
+
+def is_reference(estimator: str) -> bool:
+    """Whether an estimator sees what no learner can: true states or the exact advantage."""
+    return estimator in METHODS and bool(_PRIVILEGED & set(METHODS[estimator].needs))
+
+
+def one_price(row: Row) -> bool:
+    """Whether a row is worth the same under every price list, as it is where nothing but the sample is spent."""
+    first, *others = ((i.value, i.low, i.high) for i in row.equivalents.values())
+    return all(
+        abs(a - b) <= 1e-9 * abs(a) or not (isfinite(a) or isfinite(b))
+        for other in others
+        for a, b in zip(first, other, strict=True)
+    )
+
+
+def same_as_unit(row: Row) -> bool:
+    """Whether a row is the unit itself, or indistinguishable from it on every seed."""
+    return all(abs(x - 1) < 1e-9 for i in row.equivalents.values() for x in (i.value, i.low, i.high))
+
+
+def short(environment: str) -> str:
+    """Returns an environment's name without namespace, version, folder or ending."""
+    name = Path(environment).stem if environment.endswith(".npz") else environment.removeprefix("credit/")
+    head, _, version = name.rpartition("-v")
+    return head if head and version.isdigit() else name
+
+
+def number(value: float) -> str:
+    """Writes a number with two decimals below 10, two significant digits from 10 on, and ``–`` where undefined."""
+    if not isfinite(value):
+        return "–"
+    size = abs(value)
+    if 0 < size < 0.005:
+        return "<0.01" if value > 0 else "-0.00"
+    if size < 9.995:
+        return f"{value:.2f}"
+    if size < 999.5:
+        return f"{value:.0f}"
+    power = min(floor(log10(size) / 3), 3)
+    return (
+        f"{value / 1000**power:.2g}{' kMG'[power]}"
+        if size / 1000**power < 100
+        else f"{value / 1000**power:.0f}{' kMG'[power]}"
+    )
+
+
+def percent(value: float) -> str:
+    """Writes a share as a percentage."""
+    return f"{100 * value:.0f} %".replace("-0 %", "0 %") if isfinite(value) else "–"
+
+
+def interval(found: Interval) -> str:
+    """Writes a value with its interval; ``–`` where undefined. A bound that only rounds to 1 says on which side it is."""
+    if not isfinite(found.value):
+        return "–"
+    low, high = (
+        ("<" if x < 1 else ">" if x > 1 else "") * (number(x) == "1.00" and abs(x - 1) > 1e-9) + number(x)
+        for x in (found.low, found.high)
+    )
+    return f"{number(found.value)} [{low}, {high}]"
+
+
+def command(config: Config) -> str:
+    """Returns the shell command that makes these results again."""
+    plain = Config()
+    flags = []
+    for part in fields(Config):
+        value, usual = getattr(config, part.name), getattr(plain, part.name)
+        flag = f"--{part.name.replace('_', '-')}"
+        if part.name == "estimators" or value == usual:
+            continue
+        if isinstance(value, bool):
+            flags.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, Mapping):
+            flags += [flag, *(f"{key}={entry}" for key, entry in value.items())]
+        elif isinstance(value, tuple):
+            flags += [flag, *(f"{entry:g}" if isinstance(entry, float) else str(entry) for entry in value)]
+        else:
+            flags += [flag, str(value)]
+    names = [] if config.estimators == plain.estimators else config.estimators
+    return shlex.join(["credit-envs", "evaluate", *names, *flags])
