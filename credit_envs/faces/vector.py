@@ -164,8 +164,7 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             actions: int ``[N]``.
 
         Raises:
-            CreditEnvsError: for actions of the wrong shape, type or range, and, in ``DISABLED`` mode, where an episode is
-                over.
+            CreditEnvsError: for actions of the wrong shape, type or range, and, in ``DISABLED`` mode, where one is over.
             gymnasium.error.ResetNeeded: before the first reset.
         """
         n = self.num_envs
@@ -196,7 +195,7 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         return shown, rewards, terminated, truncated, info
 
     def _outputs(self) -> tuple[Any, ...]:
-        """Returns new memory for what the kernel writes: rewards, terminated, truncated, last states, observation rows."""
+        """Returns new memory for what the kernel writes: rewards, terminated, truncated, last states, rows."""
         n = self.num_envs
         truncated = None if self._limit is None else np.empty(n, _BOOL)
         final = np.empty((n, 2), _INT32) if self._same_step else None

@@ -11,6 +11,7 @@ from credit_envs.report.reading import PRICES, Cell, by_environment, cells, inte
 
 _SIMULATOR, _DATA = PRICES[0], PRICES[-1]
 _FORKS = 1.001
+_ROUNDING = 1e-6
 
 Leads = Mapping[str, tuple[Row | None, bool]]
 
@@ -24,7 +25,7 @@ def verdict(found: Interval) -> str:
     """Says what an interval of GRPO-equivalents supports: ``more``, ``less``, ``same`` (contains 1) or ``unknown``."""
     if not (isfinite(found.low) and isfinite(found.high)):
         return "unknown"
-    return "more" if found.low > 1 else "less" if found.high < 1 else "same"
+    return "more" if found.low > 1 + _ROUNDING else "less" if found.high < 1 - _ROUNDING else "same"
 
 
 def leader(cell: Cell, price: str) -> tuple[Row | None, bool]:
@@ -43,7 +44,7 @@ def leader(cell: Cell, price: str) -> tuple[Row | None, bool]:
 
 
 def tally(found: Sequence[Cell], price: str) -> dict[str, dict[str, int]]:
-    """Counts, per estimator, the cells in which it is worth more than GRPO, less, or neither that the seeds can show."""
+    """Counts, per estimator, the cells in which it is worth more than GRPO, less, or neither that seeds can show."""
     out: dict[str, dict[str, int]] = {}
     for cell in found:
         for row in cell.rivals:
@@ -91,7 +92,8 @@ def _lead(here: Sequence[Cell], leads: Leads) -> str:
         room = f"; {_span(share, percent)} of the headroom" if share else ""
         parts.append(f"{_spoken(name)}{{}} {_where([cell for cell, _ in own], here)} ({worth}{room})")
         behind += [cell for cell, _ in own if not leads[cell.policy][1]]
-    text = " and ".join(part.format("" if i else " is worth most per sampled step") for i, part in enumerate(parts))
+    texts = [part.format("" if i else " is worth most per sampled step") for i, part in enumerate(parts)]
+    text = _listed(texts) if texts else ""
     if behind:
         text += f", not clearly ahead of the next {_where(behind, here)}"
     if none := [cell for cell in here if leads[cell.policy][0] is None]:
@@ -128,19 +130,23 @@ def _forking(here: Sequence[Cell]) -> str:
     name = "vineppo" if "vineppo" in names else next(iter(names), None)
     if name is None:
         return ""
-    rows = [row for cell in here if (row := cell.row(name)) is not None]
-    sampled, trained = ([row.equivalents[price] for row in rows] for price in (_SIMULATOR, _DATA))
-    words = {"more": "pay", "less": "do not pay", "same": f"make no difference that {_seeds(here)} can show"}
-    told = [words.get(_common(found), "do not pay under every policy") for found in (sampled, trained)]
-    spans = [_span([x.value for x in found if isfinite(x.value)], number) for found in (sampled, trained)]
-    link = "and" if told[0] == told[1] else "but"
     subject = "Monte-Carlo values (vineppo)" if name == "vineppo" else f"the continuations of {name}"
-    return f"{subject} {told[0]} per sampled step ({spans[0]}) {link} {told[1]} per trained step ({spans[1]})"
+    sampled, trained = _pays(name, here, _SIMULATOR), _pays(name, here, _DATA)
+    link = "and" if sampled[0] == trained[0] else "but"
+    return f"{subject} {sampled[0]} per sampled step{sampled[1]} {link} {trained[0]} per trained step{trained[1]}"
 
 
-def _common(found: Sequence[Interval]) -> str:
-    kinds = {verdict(x) for x in found}
-    return kinds.pop() if len(kinds) == 1 else "mixed"
+def _pays(name: str, here: Sequence[Cell], price: str) -> tuple[str, str]:
+    """Returns whether an estimator pays under a price list, and under which policies with what values."""
+    known = [(cell, row.equivalents[price]) for cell in here if (row := cell.row(name)) is not None]
+    kinds = {cell.policy: verdict(found) for cell, found in known}
+    values = f" ({_span([found.value for _, found in known if isfinite(found.value)], number)})"
+    if "more" in kinds.values():
+        won = [cell for cell, _ in known if kinds[cell.policy] == "more"]
+        return "pay", (f" {_where(won, here)} only" if len(won) < len(known) else "") + values
+    if set(kinds.values()) <= {"less", "unknown"}:
+        return "do not pay", values
+    return "show no gain", f" with {_seeds(here)}{values}"
 
 
 def _where(some: Sequence[Cell], all_: Sequence[Cell]) -> str:
@@ -158,7 +164,7 @@ def _seeds(here: Sequence[Cell]) -> str:
 
 
 def _spoken(name: str) -> str:
-    return "GiGPO" if name == "gigpo" else name
+    return {"gigpo": "GiGPO", "grpo": "GRPO with its division by the deviation"}.get(name, name)
 
 
 def _listed(parts: Iterable[str]) -> str:

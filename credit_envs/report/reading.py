@@ -49,14 +49,14 @@ class Cell:
 
     @property
     def rung(self) -> Mapping[str, Any]:
-        """What is known of the policy: ``J``, ``normalised``, ``luck_share``, ``effective_unit``, ``expected_steps``."""
+        """What is known of the policy, such as ``J``, ``normalised``, ``luck_share`` and ``expected_steps``."""
         found = (rung for rung in self.about.get("policies", ()) if rung["name"] == self.policy)
         return next(found, {})
 
     @property
     def policy_name(self) -> str:
         """The policy in words."""
-        return self.policy if self.policy == "uniform" else f"{float(self.policy):.0%} of optimal".replace("%", " %")
+        return self.policy if self.policy == "uniform" else f"{percent(float(self.policy))} of optimal"
 
 
 def cells(results: Results) -> list[Cell]:
@@ -133,12 +133,14 @@ def number(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Writes a share as a percentage."""
-    return f"{100 * value:.0f} %".replace("-0 %", "0 %") if isfinite(value) else "–"
+    """Writes a share as a percentage, its sign held by a no-break space."""
+    if not isfinite(value):
+        return "–"
+    return "<1\u00a0%" if 0 < value < 0.005 else f"{round(100 * value)}\u00a0%"
 
 
 def interval(found: Interval) -> str:
-    """Writes a value with its interval; ``–`` where undefined. A bound that only rounds to 1 says on which side it is."""
+    """Writes a value with its interval, ``–`` where undefined; a bound that rounds to 1 says on which side it is."""
     if not isfinite(found.value):
         return "–"
     low, high = (

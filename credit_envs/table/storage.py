@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from credit_envs.table.mdp import _DTYPES, TabularMDP
 from credit_envs.table.view import Rows, View, stored_view, text_space
 
 SCHEMA = 1
-_ALL_ROWS_BYTES = 1 << 30
+_STORED_BYTES = 1 << 28
+"""Views whose rows take more than this are pictures rather than observations, and stay out of the file."""
 
 
 def _dynamics(table: TabularMDP) -> Iterator[tuple[str, AnyArray]]:
@@ -84,8 +86,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 def save(table: TabularMDP, path: str | os.PathLike[str]) -> None:
     """Writes a table, its views' rows and its knobs to an npz file.
 
+    Views whose rows would take more than 256 MiB (pictures) are left out.
+
     Raises:
-        TableError: if the rows of a view take more than 1 GiB.
         CreditEnvsError: if the folder cannot be written.
     """
     target = Path(path)
@@ -97,12 +100,13 @@ def save(table: TabularMDP, path: str | os.PathLike[str]) -> None:
         arrays |= {f"layer:{i}:p": layer.probability, f"layer:{i}:shift": layer.shift, f"layer:{i}:blind": layer.blind}
         layers.append([layer.name, layer.per_episode, layer.state_class, layer.shows_in_anchor])
     states = np.arange(table.n_states)
-    views = {name: _pack_view(name, view.rows(states), view.space, arrays) for name, view in table.views.items()}
+    small = {name: view for name, view in table.views.items() if _rows_bytes(view.space) * table.n_states <= _STORED_BYTES}
+    views = {name: _pack_view(name, view.rows(states), view.space, arrays) for name, view in small.items()}
     header = {
         "schema": SCHEMA,
         "fingerprint": table.fingerprint,
         "name": table.name,
-        "n_actions": table.n_actions,
+        "n_actions": int(table.n_actions),
         "horizon": int(table.horizon),
         "discount": table.discount,
         "inadmissible_reward": table.inadmissible_reward,
@@ -162,17 +166,24 @@ def load(path: str | os.PathLike[str]) -> TabularMDP:
     return table
 
 
+def _rows_bytes(space: gymnasium.Space[Any]) -> int:
+    """Bytes of one row of a view; text counts nothing, since equal texts are stored once."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return sum(_rows_bytes(part) for part in space.spaces.values())
+    return math.prod(space.shape or ()) * space.dtype.itemsize if space.dtype is not None and space.shape else 0
+
+
 def _pack_view(name: str, rows: Rows, space: gymnasium.Space[Any], arrays: dict[str, AnyArray]) -> dict[str, Any]:
     """Stores the distinct rows of a view; returns its description."""
     if isinstance(space, gymnasium.spaces.Dict):
         parts = {key: _pack_view(f"{name}/{key}", rows[key], part, arrays) for key, part in space.spaces.items()}
         return {"kind": "dict", "parts": parts}
     if isinstance(rows, np.ndarray):
-        if rows.nbytes > _ALL_ROWS_BYTES:
-            raise TableError(f"view {name!r} takes {rows.nbytes >> 20} MiB, more than {_ALL_ROWS_BYTES >> 20}; drop it first")
-        flat = rows.reshape(len(rows), -1)
-        _, first, which = np.unique(flat, axis=0, return_index=True, return_inverse=True)
-        arrays[f"view:{name}"], arrays[f"view:{name}:row"] = rows[first], which.ravel().astype(np.int32)
+        # A dictionary of row bytes is linear; np.unique over rows would sort them.
+        known: dict[bytes, int] = {}
+        which = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], dtype=np.int32)
+        first = np.unique(which, return_index=True)[1]
+        arrays[f"view:{name}"], arrays[f"view:{name}:row"] = rows[first], which
     else:
         distinct = list(dict.fromkeys(rows))
         index = {word: i for i, word in enumerate(distinct)}
@@ -202,7 +213,8 @@ def _pack_space(space: gymnasium.Space[Any]) -> dict[str, Any]:
         return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
     if isinstance(space, gymnasium.spaces.MultiDiscrete):
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist()}
-    return {"type": "Text"}
+    assert isinstance(space, gymnasium.spaces.Text)
+    return {"type": "Text", "max_length": int(space.max_length)}
 
 
 def _unpack_space(spec: dict[str, Any]) -> gymnasium.Space[Any]:
@@ -213,4 +225,4 @@ def _unpack_space(spec: dict[str, Any]) -> gymnasium.Space[Any]:
         return gymnasium.spaces.Box(low, high, tuple(spec["shape"]), np.dtype(spec["dtype"]).type)
     if spec["type"] == "MultiDiscrete":
         return gymnasium.spaces.MultiDiscrete(np.array(spec["nvec"]))
-    return text_space()
+    return text_space(spec["max_length"])

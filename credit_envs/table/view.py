@@ -36,9 +36,9 @@ class View:
     rows: Callable[[AnyArray], Rows]
 
 
-def text_space() -> gymnasium.spaces.Text:
+def text_space(max_length: int = MAX_TEXT) -> gymnasium.spaces.Text:
     """Returns the space of text views."""
-    return gymnasium.spaces.Text(min_length=0, max_length=MAX_TEXT, charset=CHARSET)
+    return gymnasium.spaces.Text(min_length=0, max_length=max_length, charset=CHARSET)
 
 
 def stored_view(space: gymnasium.Space[Any], stored: Rows) -> View:
