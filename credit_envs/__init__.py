@@ -1,11 +1,11 @@
 """credit_envs: environments in which the true credit of every action is known.
 
-    import gymnasium, credit_envs
-    env = gymnasium.make("credit/KeyRooms-v0", stages=2, slip=0.1)
+import gymnasium, credit_envs
+env = gymnasium.make("credit/KeyRooms-v0", stages=2, slip=0.1)
 
-    table = credit_envs.make_table("credit/KeyRooms-v0")
-    values = credit_envs.oracle.evaluate(table, credit_envs.oracle.uniform(table))
-    results = credit_envs.evaluate(my_credit_function, "foundation-v0")     # needs the extra `eval`
+table = credit_envs.make_table("credit/KeyRooms-v0")
+values = credit_envs.oracle.evaluate(table, credit_envs.oracle.uniform(table))
+results = credit_envs.evaluate(my_credit_function, "foundation-v0")     # needs the extra `eval`
 """
 
 from __future__ import annotations

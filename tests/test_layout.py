@@ -43,7 +43,9 @@ def test_every_room_is_on_the_map():
 
 @pytest.mark.smoke
 def test_import_is_light():
-    code = "import sys, credit_envs; print(sorted({'torch', 'numba', 'textworld', 'jericho', 'scipy'} & set(sys.modules)))"
+    code = (
+        "import sys, credit_envs; print(sorted({'torch', 'numba', 'textworld', 'jericho', 'scipy'} & set(sys.modules)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 

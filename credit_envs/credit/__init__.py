@@ -23,12 +23,19 @@ METHODS: dict[str, Method] = {
         Method("gigpo_embedding", gigpo.gigpo_embedding, "step", "as told; no such option in the code", gamma=0.95),
         Method("gigpo_key", gigpo.gigpo_key, "step", _GIGPO, gamma=0.95),
         Method("gigpo_state", gigpo.gigpo_state, "step", f"{_GIGPO}; privileged anchors", gamma=0.95),
-        Method("gigpo_state_time", _some(gigpo.gigpo_state, time=True), "step", f"{_GIGPO}; privileged anchors", gamma=0.95),
+        Method(
+            "gigpo_state_time", _some(gigpo.gigpo_state, time=True), "step", f"{_GIGPO}; privileged anchors", gamma=0.95
+        ),
         Method("vineppo_k1", _some(monte_carlo.vineppo, k=1), "step", _VINE, gamma=1.0),
         Method("vineppo", monte_carlo.vineppo, "step", _VINE, gamma=1.0),
         Method("return_minus_value", monte_carlo.return_minus_value, "step", "ours, after VinePPO", "ours", gamma=1.0),
         Method(
-            "value_minus_mean", monte_carlo.value_minus_trajectory_mean, "step", "as told under AgentPRM", "reconstruction", 1.0
+            "value_minus_mean",
+            monte_carlo.value_minus_trajectory_mean,
+            "step",
+            "as told under AgentPRM",
+            "reconstruction",
+            1.0,
         ),
         Method("anchor_graph", anchor_graph.anchor_graph, "step", "ours", "ours", gamma=1.0),
         Method("projected", exact.projected, "step", "oracle"),

@@ -31,7 +31,12 @@ _FLOOR = 1e-3
 
 
 def anchor_graph(
-    batch: Trajectories, gamma: float = 1.0, lam: float = 0.0, kappa: float = 1.0, weights: str = "counts", scope: str = "group"
+    batch: Trajectories,
+    gamma: float = 1.0,
+    lam: float = 0.0,
+    kappa: float = 1.0,
+    weights: str = "counts",
+    scope: str = "group",
 ) -> Tensor:
     """Returns anchor-graph backup's credit with anchors by exact observation, float64 ``[N, T]``; see :func:`backup_on`."""
     return backup_on(batch, batch.anchor, gamma, lam, kappa, weights, scope)
@@ -63,9 +68,9 @@ def backup_on(
     check_range("gamma", gamma, 0, 1, open_low=True)
     check_range("lam", lam, 0, 1)
     check_range("kappa", kappa, 0, 1e12)
-    for name, value, allowed in (("weights", weights, ("counts", "policy")), ("scope", scope, ("group", "context"))):
-        if value not in allowed:
-            raise CreditEnvsError(f"{name}={value!r}: expected one of {allowed}")
+    for name, chosen, allowed in (("weights", weights, ("counts", "policy")), ("scope", scope, ("group", "context"))):
+        if chosen not in allowed:
+            raise CreditEnvsError(f"{name}={chosen!r}: expected one of {allowed}")
     mask = batch.mask
     ids, n_anchors = scoped(batch, anchor, scope)
     rollout, step = torch.nonzero(mask, as_tuple=True)

@@ -40,7 +40,7 @@ def scoped(batch: Trajectories, ids: Tensor, scope: str = "group") -> tuple[Tens
     return compact((owner[:, None] * top + ids)[batch.mask])
 
 
-def timed(batch: Trajectories, ids: Tensor) -> Tensor:
+def timed(ids: Tensor) -> Tensor:
     """Makes the step part of the identity, int64 ``[N, T]``."""
     steps = torch.arange(ids.shape[1], device=ids.device)
     return ids * ids.shape[1] + steps

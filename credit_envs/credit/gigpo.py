@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from credit_envs.credit.anchors import embedded, scoped, similar, timed
-from credit_envs.credit.anchors import Encoder, Texts
+from credit_envs.credit.anchors import Encoder, Texts, embedded, scoped, similar, timed
 from credit_envs.credit.statistics import centred, returns_to_go
 from credit_envs.errors import check_range
 from credit_envs.sampling.trajectories import Trajectories
@@ -63,7 +62,9 @@ def gigpo_on(
     return out
 
 
-def gigpo(batch: Trajectories, gamma: float = 0.95, omega: float = 1.0, norm_by_std: bool = False, rows: bool = False) -> Tensor:
+def gigpo(
+    batch: Trajectories, gamma: float = 0.95, omega: float = 1.0, norm_by_std: bool = False, rows: bool = False
+) -> Tensor:
     """Returns GiGPO's credit with anchors by exact observation, float64 ``[N, T]``; see :func:`gigpo_on`."""
     return gigpo_on(batch, batch.anchor, gamma, omega, norm_by_std, rows)
 
@@ -87,4 +88,4 @@ def gigpo_key(batch: Trajectories, *, key: Tensor, gamma: float = 0.95) -> Tenso
 
 def gigpo_state(batch: Trajectories, *, state: Tensor, gamma: float = 0.95, time: bool = False) -> Tensor:
     """Returns GiGPO's credit with anchors by true state, with or without the step, float64 ``[N, T]``."""
-    return gigpo_on(batch, timed(batch, state) if time else state, gamma)
+    return gigpo_on(batch, timed(state) if time else state, gamma)

@@ -78,12 +78,16 @@ class Method:
         if not isinstance(credit, Tensor):
             credit = torch.as_tensor(credit, dtype=torch.float64, device=batch.mask.device)
         if credit.shape != batch.mask.shape:
-            raise CreditEnvsError(f"{self.name}: credit has shape {tuple(credit.shape)}, expected {tuple(batch.mask.shape)}")
+            raise CreditEnvsError(
+                f"{self.name}: credit has shape {tuple(credit.shape)}, expected {tuple(batch.mask.shape)}"
+            )
         credit = torch.where(batch.mask, credit.to(torch.float64), 0.0)
         bad = ~torch.isfinite(credit)
         if bad.any():
             where = [int(i) for i in torch.nonzero(bad)[0]]
-            raise CreditEnvsError(f"{self.name}: credit is {float(credit[bad][0])} at [rollout, step] = {where}, expected numbers")
+            raise CreditEnvsError(
+                f"{self.name}: credit is {float(credit[bad][0])} at [rollout, step] = {where}, expected numbers"
+            )
         return credit
 
 

@@ -88,7 +88,9 @@ class Config:
                 registry.entry(name)
         for found in self.methods():
             if self.restore == "none" and "continuations" in found.needs:
-                raise CreditEnvsError(f"restore='none': {found.name} forks trajectories, which is impossible then; leave it out")
+                raise CreditEnvsError(
+                    f"restore='none': {found.name} forks trajectories, which is impossible then; leave it out"
+                )
         return self
 
     def methods(self) -> list[Method]:
@@ -129,7 +131,9 @@ def load_method(name: str | Callable[..., Any] | Method) -> Method:
     found = getattr(module, function, None)
     if not callable(found):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise CreditEnvsError(f"estimator={name!r}: {path} has no function {function!r}; it has {', '.join(functions) or 'none'}")
+        raise CreditEnvsError(
+            f"estimator={name!r}: {path} has no function {function!r}; it has {', '.join(functions) or 'none'}"
+        )
     return Method(f"{Path(path).stem}:{function}", found, "step", name, "user")
 
 
@@ -142,4 +146,3 @@ def provenance() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-

@@ -33,7 +33,11 @@ class Prices:
 
     def cost(self, spent: Spending) -> float:
         """Returns what the spending costs."""
-        return self.env_step * spent.env_steps + self.policy_call * spent.policy_calls + self.trained_step * spent.trained_steps
+        return (
+            self.env_step * spent.env_steps
+            + self.policy_call * spent.policy_calls
+            + self.trained_step * spent.trained_steps
+        )
 
 
 PRICE_LISTS: Mapping[str, Prices] = {

@@ -25,7 +25,7 @@ class Provided(Mapping[str, Any]):
     """
 
     def __init__(self, sampler: Sampler, sample: Sample, values: Values) -> None:
-        self.sampler, self.sample, self.values = sampler, sample, values
+        self.sampler, self.sample, self.exact = sampler, sample, values
         self._makers: dict[str, Callable[[], Any]] = {
             "continuations": lambda: self._continuations,
             "text": lambda: self._text,
@@ -61,7 +61,7 @@ class Provided(Mapping[str, Any]):
 
     def _visited(self) -> tuple[Any, Any, Any]:
         mask = self.sample.trajectories.mask
-        rollout, step = torch.nonzero(mask, as_tuple=True)
+        step = torch.nonzero(mask, as_tuple=True)[1]
         state, edge = self.sample.truth.state[mask], self.sample.truth.edge[mask]
         return step.cpu().numpy(), state.cpu().numpy(), edge.cpu().numpy()
 
@@ -73,30 +73,30 @@ class Provided(Mapping[str, Any]):
 
     def _advantage(self) -> Tensor:
         step, state, edge = self._visited()
-        advantage = self.values.advantage_at(step, state, edge)
+        advantage = self.exact.advantage_at(step, state, edge)
         stay = edge < 0
         if stay.any():
-            table = self.values.table
-            paid = table.reward_at(step, np.float64(table.inadmissible_reward))
-            idle = paid + table.discount * self.values.V[step + 1, state] - self.values.V[step, state]
+            table = self.exact.table
+            paid = table.reward_at(step, table.inadmissible_reward)
+            idle = paid + table.discount * self.exact.V[step + 1, state] - self.exact.V[step, state]
             advantage = np.where(stay, idle, advantage)
         return self._spread(advantage)
 
     def _projected(self) -> Tensor:
         """Averages the advantage over the states that look alike, weighted by occupancy at the same step."""
-        table = self.values.table
+        table = self.exact.table
         looks = table.emission.base
         if table.emission.n_base == table.n_states:
             exact: Tensor = self["advantage"]
             return exact
-        step, state, edge = self._visited()
+        step, _, edge = self._visited()
         d = occupancy(table, self.sampler.policy.policy)
         cell = looks[table.edge_state].astype(np.int64) * table.n_actions + table.edge_action
         flat = np.zeros(step.size)
         for t in np.unique(step):
             now = np.flatnonzero((step == t) & (edge >= 0))
             weight = d[t][table.edge_state]
-            excess = self.values.q_edges(int(t)) - self.values.V[t][table.edge_state]
+            excess = self.exact.q_edges(int(t)) - self.exact.V[t][table.edge_state]
             total = np.bincount(cell, weight * excess)
             share = np.bincount(cell, weight)
             flat[now] = total[cell[edge[now]]] / share[cell[edge[now]]]

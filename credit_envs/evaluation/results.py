@@ -44,7 +44,9 @@ class Results:
         """One summary row per environment, policy and estimator, in the order of the configuration."""
         order = {name: i for i, name in enumerate(self.config.environments)}
         rows = summarise(self.records, self.config.budget)
-        return sorted(rows, key=lambda row: (order.get(row.environment, len(order)), row.policy != "uniform", row.policy))
+        return sorted(
+            rows, key=lambda row: (order.get(row.environment, len(order)), row.policy != "uniform", row.policy)
+        )
 
 
 def evaluate(
@@ -70,7 +72,11 @@ def evaluate(
         CreditEnvsError: for bad arguments, before any work starts.
     """
     wanted = [estimator] if isinstance(estimator, str | Method) or callable(estimator) else list(estimator)
-    named = registry.suite(environments) if isinstance(environments, str) and environments in registry.SUITES else environments
+    named = (
+        registry.suite(environments)
+        if isinstance(environments, str) and environments in registry.SUITES
+        else environments
+    )
     places: list[str | TabularMDP] = [named] if isinstance(named, str | TabularMDP) else list(named)
     in_memory = any(not isinstance(x, str) for x in [*wanted, *places])
     names = [x if isinstance(x, str) else load_method(x).name for x in wanted]

@@ -47,7 +47,7 @@ def run(config: Config, folder: Path, jobs: int = 1, progress: Progress | None =
     config.check()
     _claim(config, folder)
     total = len(config.environments) * len(config.levels) * config.seeds
-    report = progress or (lambda done, of, what: None)
+    report = progress or (lambda *_: None)
     report(_done(folder), total, "starting")
     if jobs <= 1:
         for environment in config.environments:
@@ -67,9 +67,13 @@ def _claim(config: Config, folder: Path) -> None:
         try:
             earlier = json.loads(path.read_text()).get("digest")
         except (OSError, ValueError) as error:
-            raise CreditEnvsError(f"output={str(folder)!r}: config.json is unreadable ({error}); choose another folder") from error
+            raise CreditEnvsError(
+                f"output={str(folder)!r}: config.json is unreadable ({error}); choose another folder"
+            ) from error
         if earlier != config.digest:
-            raise CreditEnvsError(f"output={str(folder)!r}: holds results of another configuration; choose another folder")
+            raise CreditEnvsError(
+                f"output={str(folder)!r}: holds results of another configuration; choose another folder"
+            )
     write_atomically(path, json.dumps(stated, indent=2, default=str).encode())
     (folder / "cells").mkdir(exist_ok=True)
 
@@ -117,7 +121,11 @@ def table_of(config: Config, environment: str) -> TabularMDP:
 
 
 def evaluate_environment(
-    config: Config, environment: str, folder: Path, table: TabularMDP | None = None, methods: Sequence[Method] | None = None
+    config: Config,
+    environment: str,
+    folder: Path,
+    table: TabularMDP | None = None,
+    methods: Sequence[Method] | None = None,
 ) -> Iterator[Path]:
     """Does the missing cells of one environment; yields each finished cell's file."""
     slug = environment.removeprefix("credit/").replace("/", "-").removesuffix(".npz")
@@ -132,14 +140,21 @@ def evaluate_environment(
     table = table_of(config, environment) if table is None else table
     rungs = ladder(table, config.levels)
     write_atomically(about, json.dumps(_about(environment, table, rungs), indent=2).encode())
-    chosen = labelled(config.methods() if methods is None else methods, table.discount, match_discount=config.match_discount)
+    chosen = labelled(
+        config.methods() if methods is None else methods, table.discount, match_discount=config.match_discount
+    )
     for i, rung in enumerate(rungs):
         subject = None
         for (index, seed), path in files.items():
             if index != i or path.is_file():
                 continue
             subject = subject or Subject(table, rung.policy, config.device, config.restore)
-            cell = {"environment": environment, "policy": rung.name, "fingerprint": table.fingerprint, "table": table.name}
+            cell = {
+                "environment": environment,
+                "policy": rung.name,
+                "fingerprint": table.fingerprint,
+                "table": table.name,
+            }
             records = [{**cell, **record} for record in _replicates(config, subject, chosen, seed)]
             write_atomically(path, json.dumps(records).encode())
             yield path
@@ -188,4 +203,3 @@ def gather(folder: Path) -> None:
 def default_jobs() -> int:
     """Returns the number of processes that this machine can run at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-

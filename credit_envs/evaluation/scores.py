@@ -91,7 +91,9 @@ class Control:
 def score_gradient(frame: GradientFrame, credit: Tensor, controls: Sequence[Control]) -> GradientScore:
     """Scores the gradient that a credit float64 ``[N, T]`` induces, with control variates."""
     g = frame.gradient(credit)
-    inner = torch.tensor([[float((a.gradient * b.gradient).sum()) for b in controls] for a in controls], dtype=torch.float64)
+    inner = torch.tensor(
+        [[float((a.gradient * b.gradient).sum()) for b in controls] for a in controls], dtype=torch.float64
+    )
     cross = torch.tensor([[float((a.gradient * g).sum())] for a in controls], dtype=torch.float64)
     beta = torch.linalg.lstsq(inner, cross, driver="gelsd").solution[:, 0].tolist()
     # d_g = rest_g + lift has the mean of g; rest is sparse and lift is one dense vector, so sums over groups are cheap.

@@ -110,8 +110,8 @@ class Replicates:
         mean_square = np.maximum(np.nan_to_num(self.mean("mean_square", draw), nan=0.0), least)
         return projection, mean_square, np.maximum(self.mean("square", draw), mean_square), target
 
-    def quality(self, groups: AnyArray, draw: Ints) -> Floats:
-        """q = f/(1 − f) at a number of groups; NaN where g* = 0 or the mean gradient does not point along it."""
+    def quality(self, groups: AnyArray | float, draw: Ints) -> Floats:
+        """Q = f/(1 − f) at a number of groups; NaN where g* = 0 or the mean gradient does not point along it."""
         projection, mean_square, square, target = self.moments(draw)
         noise = mean_square + (square - mean_square) / groups
         good = (target > 0) & (projection > 0)
@@ -139,7 +139,9 @@ def summarise(records: Iterable[Mapping[str, Any]], budget: float, resamples: in
         draw = np.random.default_rng(seed).integers(0, len(seeds), (resamples, len(seeds)))
         draw = np.concatenate([np.arange(len(seeds))[None], draw])  # row 0 is the sample itself
         rows += [
-            _row(environment, policy, name, found, complete, budget, draw) for name, found in complete.items() if name != "unit"
+            _row(environment, policy, name, found, complete, budget, draw)
+            for name, found in complete.items()
+            if name != "unit"
         ]
     return rows
 
@@ -147,10 +149,14 @@ def summarise(records: Iterable[Mapping[str, Any]], budget: float, resamples: in
 def _row(
     environment: str, policy: str, name: str, own: Replicates, cell: Mapping[str, Replicates], budget: float, draw: Ints
 ) -> Row:
-    equivalents = {price: _equivalents(own, cell["unit"], prices, budget, draw) for price, prices in PRICE_LISTS.items()}
+    equivalents = {
+        price: _equivalents(own, cell["unit"], prices, budget, draw) for price, prices in PRICE_LISTS.items()
+    }
     ceilings = {p: _equivalents(cell[CEILING], cell["unit"], prices, budget, draw) for p, prices in PRICE_LISTS.items()}
     headroom = {
-        price: np.where(ceilings[price] > _CEILING_MIN, (value - 1) / np.where(ceilings[price] > 1, ceilings[price] - 1, 1), np.nan)
+        price: np.where(
+            ceilings[price] > _CEILING_MIN, (value - 1) / np.where(ceilings[price] > 1, ceilings[price] - 1, 1), np.nan
+        )
         for price, value in equivalents.items()
     }
     projection, mean_square, _, target = own.moments(draw)

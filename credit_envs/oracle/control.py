@@ -40,7 +40,7 @@ class Optimal(Values):
         return _choose(self.table, self.q_edges(t), self._edge_steps(t))
 
     def _edge_steps(self, t: int) -> Floats:
-        return 1 + self.table.outcome_matrix @ self.steps[t + 1]
+        return np.asarray(1 + self.table.outcome_matrix @ self.steps[t + 1])
 
 
 def optimal(table: TabularMDP) -> Optimal:
@@ -157,7 +157,7 @@ def _softmax(logits: AnyArray, mask: AnyArray) -> Floats:
     shifted = np.where(mask, logits, -np.inf)
     top = shifted.max(axis=1, keepdims=True)
     weight = np.where(mask, np.exp(shifted - np.where(np.isfinite(top), top, 0)), 0)
-    return weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
+    return np.asarray(weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300))
 
 
 def _direction(table: TabularMDP, policy: Policy) -> Floats:

@@ -34,7 +34,7 @@ class Values:
     @cached_property
     def context_values(self) -> Floats:
         """V_0 of each context, float64 ``[C]``."""
-        return self.V[0, self.table.start_state]
+        return np.asarray(self.V[0, self.table.start_state])
 
     @cached_property
     def J(self) -> float:
@@ -44,7 +44,8 @@ class Values:
     def q_edges(self, t: int) -> Floats:
         """Returns Q_t of every edge, float64 ``[E]``."""
         table = self.table
-        return table.reward_at(t, table.edge_reward) + table.discount * (table.outcome_matrix @ self.V[t + 1])
+        onward: Floats = table.discount * (table.outcome_matrix @ self.V[t + 1])
+        return table.reward_at(t, table.edge_reward) + onward
 
     def q_at(self, t: AnyArray, edge: AnyArray) -> Floats:
         """Returns Q at visited (step, edge) pairs; an edge of −1 gives NaN.
@@ -92,7 +93,7 @@ def chain(table: TabularMDP, policy: EdgePolicy) -> Chain:
     shape = (table.n_states, table.n_states)
     transition = sparse.csr_array((weight[keep], table.successor[keep], bounds), shape=shape)
     transition.sum_duplicates()
-    reward = np.bincount(table.edge_state, policy.edge * table.edge_reward, minlength=table.n_states)
+    reward: Floats = np.bincount(table.edge_state, policy.edge * table.edge_reward, table.n_states).astype(np.float64)
     if policy.stay.any():
         transition = sparse.csr_array(transition + sparse.diags_array(policy.stay))
         reward = reward + policy.stay * table.inadmissible_reward
@@ -183,7 +184,7 @@ def forward(table: TabularMDP, folded: Chain, start: AnyArray | None = None) -> 
 
 def start_distribution(table: TabularMDP) -> Floats:
     """Returns the start distribution over states, float64 ``[S]``."""
-    return np.bincount(table.start_state, table.start_probability, minlength=table.n_states)
+    return np.bincount(table.start_state, table.start_probability, table.n_states).astype(np.float64)
 
 
 class Step(NamedTuple):

@@ -65,4 +65,4 @@ def exact_gradient(table: TabularMDP, policy: PolicyLike, *, discounted_visits: 
 def _through_softmax(policy: Policy, weight: Floats) -> Floats:
     """Chain rule through the softmax: π(a|o)·(W(o, a) − Σ_b π(b|o) W(o, b))."""
     mean = (policy.probability * weight).sum(axis=1, keepdims=True)
-    return policy.probability * (weight - mean)
+    return np.asarray(policy.probability * (weight - mean))

@@ -66,7 +66,7 @@ def spread(table: TabularMDP, policy: PolicyLike) -> Spread:
         a = step.Q - step.V[table.edge_state]
         skill[t] = weight * float(np.dot(d[table.edge_state] * edges.edge, a**2))
         if edges.stay.any():
-            paid = table.reward_at(t, np.float64(table.inadmissible_reward)) + table.discount * values.V[t + 1]
+            paid = table.reward_at(t, table.inadmissible_reward) + table.discount * values.V[t + 1]
             skill[t] += weight * float(np.dot(d * edges.stay, (paid - step.V) ** 2))
         onward = np.where(table.terminal, 0, values.V[t + 1, table.successor])
         gain = table.reward_at(t, table.reward) + table.discount * onward

@@ -13,7 +13,7 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.table.mdp import TabularMDP
 
 PolicyLike: TypeAlias = "Floats | Policy | Callable[[Ints], AnyArray]"
-"""An array ``[S, A]``, ``[n_base, A]`` or ``[n_obs, A]``, a function from observation ids ``[n]`` to ``[n, A]``, or a Policy."""
+"""An array ``[S, A]``, ``[n_base, A]`` or ``[n_obs, A]``, a function from observation ids to rows, or a Policy."""
 
 _TOLERANCE = 1e-6
 
@@ -146,7 +146,8 @@ def named_actions(table: TabularMDP, edges: Ints, code: int) -> Ints:
     state = table.edge_state[edges]
     first = table.edge_start[state]
     rank = (edges - first + table.emission.shift[code]) % table.n_admissible[state]
-    return table.edge_action[first + rank].astype(np.int64)
+    named: Ints = table.edge_action[first + rank].astype(np.int64)
+    return named
 
 
 def _edges_of(table: TabularMDP, states: Ints) -> Ints:
@@ -159,4 +160,4 @@ def _edges_of(table: TabularMDP, states: Ints) -> Ints:
 
 def uniform(table: TabularMDP) -> Floats:
     """Returns the policy that is uniform over admissible actions, float64 ``[S, A]``."""
-    return table.mask / np.maximum(table.n_admissible, 1)[:, None]
+    return np.asarray(table.mask / np.maximum(table.n_admissible, 1)[:, None], dtype=np.float64)

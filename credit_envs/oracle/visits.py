@@ -93,7 +93,7 @@ def revisit_rate(
     edges = effective(table, checked)
     folded = chain(table, edges)
     episode, step = _anchor_digits(table) if rule == "look" else (np.ones(1), np.ones(1))
-    recurs = _anchors_recur(table, folded, anchor)
+    recurs = _anchors_recur(folded, anchor)
     work = folded.transition.nnz * table.horizon * (int(anchor.max()) + 1)
     if recurs and work > EXACT_WORK:
         return _sampled_revisits(table, edges, anchor, group_size, episode, step, seed)
@@ -123,7 +123,7 @@ def crossings(table: TabularMDP, policy: PolicyLike) -> tuple[list[Crossing], Fl
     """
     folded = chain(table, effective(table, as_policy(table, policy)))
     anchor = anchor_ids(table)
-    recurs = _anchors_recur(table, folded, anchor)
+    recurs = _anchors_recur(folded, anchor)
     if recurs and folded.transition.nnz * table.horizon * (int(anchor.max()) + 1) > EXACT_WORK:
         return None
     episode, step = _anchor_digits(table)
@@ -182,7 +182,7 @@ def _anchor_digits(table: TabularMDP) -> tuple[Floats, Floats]:
     return parts[True], parts[False]
 
 
-def _anchors_recur(table: TabularMDP, folded: Chain, anchor: Ints) -> bool:
+def _anchors_recur(folded: Chain, anchor: Ints) -> bool:
     """Whether a rollout can come back to an anchor: a cycle in the graph of anchors."""
     edges = folded.transition.tocoo()
     n = int(anchor.max()) + 1
@@ -231,7 +231,9 @@ def _sampled_revisits(
         point = base + draws(key[Purpose.ACTION][alive], t) / 2.0**53 * (1 - policy.stay[here])
         edge = np.clip(np.searchsorted(share, point, side="right"), first, last)
         luck = draws(key[Purpose.OUTCOME][alive], t)
-        outcome = select_segment(table.outcome_threshold, table.outcome_start[edge], table.outcome_start[edge + 1] - 1, luck)
+        outcome = select_segment(
+            table.outcome_threshold, table.outcome_start[edge], table.outcome_start[edge + 1] - 1, luck
+        )
         state[alive] = table.successor[outcome]
         alive = alive[~table.terminal[outcome]]
         if not alive.size:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from credit_envs.arrays import AnyArray
 from credit_envs.errors import CreditEnvsError
 from credit_envs.oracle.policy import Policy, as_policy
 from credit_envs.sampling.draws import draws, mix_words, select_segment
@@ -55,7 +56,7 @@ class DeviceTable:
         self._edge_of = self._put(table.edge_of.astype(np.int64)) if dense else None
         self._edge_key = None if dense else self._put(table.edge_state * table.n_actions + table.edge_action)
 
-    def _put(self, array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def _put(self, array: AnyArray) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
 
     def find_edges(self, state: Tensor, action: Tensor) -> Tensor:

@@ -131,7 +131,9 @@ class Sampler:
 
     # -- continuations ---------------------------------------------------------------------------------------------
 
-    def continuations(self, sample: Sample, rollout: Tensor, step: Tensor, k: int, discount: float | None = None) -> Tensor:
+    def continuations(
+        self, sample: Sample, rollout: Tensor, step: Tensor, k: int, discount: float | None = None
+    ) -> Tensor:
         """Samples K fresh continuations from inside rollouts; returns their returns from that step on.
 
         Args:

@@ -6,4 +6,16 @@ from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import fingerprint, load, save
 from credit_envs.table.view import View
 
-__all__ = ["Emission", "Layer", "TabularMDP", "View", "fingerprint", "from_outcomes", "lift", "load", "prune", "save", "union"]
+__all__ = [
+    "Emission",
+    "Layer",
+    "TabularMDP",
+    "View",
+    "fingerprint",
+    "from_outcomes",
+    "lift",
+    "load",
+    "prune",
+    "save",
+    "union",
+]

@@ -60,7 +60,9 @@ def draw(key: int, step: int) -> int:
 def mix_words(key: AnyArray | int, word: AnyArray | int) -> Words:
     """Like :func:`mix_word` for uint64 arrays (broadcast)."""
     with np.errstate(over="ignore"):
-        words = np.asarray(word, dtype=np.int64).astype(np.uint64) if not isinstance(word, int) else np.uint64(word & WORD)
+        words = (
+            np.asarray(word, dtype=np.int64).astype(np.uint64) if not isinstance(word, int) else np.uint64(word & WORD)
+        )
         z: Words = np.asarray(key, dtype=np.uint64) + np.uint64(GOLDEN) * (words + np.uint64(1))
         z = (z ^ (z >> np.uint64(30))) * np.uint64(MIX_1)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(MIX_2)

@@ -82,7 +82,9 @@ class Emission:
         if base.ndim != 1 or base.size == 0 or base.min() < 0:
             raise TableError("emission.base: expected a non-empty vector of non-negative classes")
         if np.bincount(base).min() == 0:
-            raise TableError(f"emission.base: class {int(np.bincount(base).argmin())} is missing; number classes without gaps")
+            raise TableError(
+                f"emission.base: class {int(np.bincount(base).argmin())} is missing; number classes without gaps"
+            )
         object.__setattr__(self, "base", frozen(base))
 
     @cached_property

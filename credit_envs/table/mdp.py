@@ -206,7 +206,7 @@ class TabularMDP:
         first, count = self.edge_start[state], np.maximum(self.n_admissible[state], 1)
         return np.where(edge < 0, -1, first + (edge - first - self.emission.shift[code]) % count)
 
-    def reward_at(self, t: AnyArray | int, reward: AnyArray) -> Floats:
+    def reward_at(self, t: AnyArray | int, reward: AnyArray | float) -> Floats:
         """Applies the step's affine factor to rewards; broadcast."""
         out = np.asarray(reward, dtype=np.float64)
         if self.reward_scale is not None:
@@ -271,7 +271,7 @@ class TabularMDP:
         return out
 
     @cached_property
-    def P(self) -> dict[int, dict[int, list[tuple[float, int, float, bool]]]]:  # noqa: N802 (Gymnasium's name)
+    def P(self) -> dict[int, dict[int, list[tuple[float, int, float, bool]]]]:
         """Gymnasium's toy-text form: ``P[s][a] = [(probability, next state, reward, terminated), ...]``."""
         table: dict[int, dict[int, list[tuple[float, int, float, bool]]]] = {s: {} for s in range(self.n_states)}
         columns = (self.probability.tolist(), self.successor.tolist(), self.reward.tolist(), self.terminal.tolist())
@@ -287,7 +287,9 @@ class TabularMDP:
 
         graph = networkx.MultiDiGraph(name=self.name)
         names, columns = list(self.labels), list(self.labels.values())
-        graph.add_nodes_from((s, {n: int(c[s]) for n, c in zip(names, columns, strict=True)}) for s in range(self.n_states))
+        graph.add_nodes_from(
+            (s, {n: int(c[s]) for n, c in zip(names, columns, strict=True)}) for s in range(self.n_states)
+        )
         for s, actions in self.P.items():
             for a, outcomes in actions.items():
                 for p, nxt, r, done in outcomes:

@@ -65,7 +65,9 @@ class Observer:
             return rows
         if isinstance(rows, np.ndarray):
             return self._framed(rows, code)
-        return [before + row + after for row, (before, after) in zip(rows, map(self._words, code.tolist()), strict=True)]
+        return [
+            before + row + after for row, (before, after) in zip(rows, map(self._words, code.tolist()), strict=True)
+        ]
 
     def _layered_space(self) -> gymnasium.Space[Any]:
         space = self._view.space
@@ -76,7 +78,9 @@ class Observer:
             if channels >= 2 and width >= len(self.table.emission.layers):
                 return gymnasium.spaces.Box(0, 255, (height + 1, width, channels), np.uint8)
         layers = ", ".join(layer.name for layer in self.table.emission.layers)
-        raise CreditEnvsError(f"observation={self.view!r}: this view cannot show {layers}; use 'state', 'text' or 'grid'")
+        raise CreditEnvsError(
+            f"observation={self.view!r}: this view cannot show {layers}; use 'state', 'text' or 'grid'"
+        )
 
     def _framed(self, rows: AnyArray, code: AnyArray) -> AnyArray:
         """Adds a row of cells below the planes; the value of a digit takes two channels, low byte first."""
@@ -103,5 +107,9 @@ class Observer:
                 before += _LEADS[lead] + ("Indeed, " * lap)
             elif layer.name == "cue":
                 turn, hint = divmod(digit, self.table.n_actions + 1)
-                after += f" The dial is set to {turn}." if hint == 0 else f" The dial is hidden; perhaps it is set to {hint - 1}."
+                after += (
+                    f" The dial is set to {turn}."
+                    if hint == 0
+                    else f" The dial is hidden; perhaps it is set to {hint - 1}."
+                )
         return before, after

@@ -100,7 +100,9 @@ def save(table: TabularMDP, path: str | os.PathLike[str]) -> None:
         arrays |= {f"layer:{i}:p": layer.probability, f"layer:{i}:shift": layer.shift, f"layer:{i}:blind": layer.blind}
         layers.append([layer.name, layer.per_episode, layer.state_class, layer.shows_in_anchor])
     states = np.arange(table.n_states)
-    small = {name: view for name, view in table.views.items() if _rows_bytes(view.space) * table.n_states <= _STORED_BYTES}
+    small = {
+        name: view for name, view in table.views.items() if _rows_bytes(view.space) * table.n_states <= _STORED_BYTES
+    }
     views = {name: _pack_view(name, view.rows(states), view.space, arrays) for name, view in small.items()}
     header = {
         "schema": SCHEMA,
@@ -143,7 +145,9 @@ def load(path: str | os.PathLike[str]) -> TabularMDP:
         raise TableError(f"{path}: schema {schema!r}, but this version reads up to {SCHEMA}; upgrade credit-envs")
     try:
         layers = tuple(
-            Layer(name, per, arrays[f"layer:{i}:p"], kind, arrays[f"layer:{i}:shift"], arrays[f"layer:{i}:blind"], shows)
+            Layer(
+                name, per, arrays[f"layer:{i}:p"], kind, arrays[f"layer:{i}:shift"], arrays[f"layer:{i}:blind"], shows
+            )
             for i, (name, per, kind, shows) in enumerate(header["layers"])
         )
         table = TabularMDP(

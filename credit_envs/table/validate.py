@@ -24,13 +24,24 @@ def validate(table: TabularMDP) -> None:
     n_states, n_edges, n_outcomes = table.n_states, table.n_edges, table.n_outcomes
     _require(n_states >= 1, "edge_start", "at least one state", n_states)
     _require(table.n_actions >= 1, "n_actions", "at least 1", table.n_actions)
-    _require(isinstance(table.horizon, int | np.integer) and table.horizon >= 1, "horizon", "an integer ≥ 1", table.horizon)
+    _require(
+        isinstance(table.horizon, int | np.integer) and table.horizon >= 1, "horizon", "an integer ≥ 1", table.horizon
+    )
     _require(0 <= table.discount <= 1, "discount", "a number in [0, 1]", table.discount)
-    _require(bool(np.isfinite(table.inadmissible_reward)), "inadmissible_reward", "a finite number", table.inadmissible_reward)
-    _require(len(table.action_names) == table.n_actions, "action_names", f"{table.n_actions} names", len(table.action_names))
+    _require(
+        bool(np.isfinite(table.inadmissible_reward)),
+        "inadmissible_reward",
+        "a finite number",
+        table.inadmissible_reward,
+    )
+    _require(
+        len(table.action_names) == table.n_actions, "action_names", f"{table.n_actions} names", len(table.action_names)
+    )
     _bounds(table.edge_start, n_edges, "edge_start", allow_empty=True)
     _bounds(table.outcome_start, n_outcomes, "outcome_start", allow_empty=False)
-    _require(len(table.outcome_start) == n_edges + 1, "outcome_start", f"{n_edges + 1} entries", len(table.outcome_start))
+    _require(
+        len(table.outcome_start) == n_edges + 1, "outcome_start", f"{n_edges + 1} entries", len(table.outcome_start)
+    )
 
     _within(table.edge_action, 0, table.n_actions - 1, "edge_action")
     same_state = table.edge_state[1:] == table.edge_state[:-1]
@@ -45,7 +56,9 @@ def validate(table: TabularMDP) -> None:
     _require(table.start_state.size > 0, "start_state", "at least one start", 0)
     _within(table.start_state, 0, n_states - 1, "start_state")
     starts = len(table.start_state)
-    _require(len(table.start_probability) == starts, "start_probability", f"{starts} entries", len(table.start_probability))
+    _require(
+        len(table.start_probability) == starts, "start_probability", f"{starts} entries", len(table.start_probability)
+    )
     _distribution(table.start_probability, np.zeros(starts, np.int64), 1, "start_probability", "distribution")
 
     for name, length in (("reward_scale", table.horizon), ("reward_shift", table.horizon), ("cutoff_reward", n_states)):
@@ -53,13 +66,22 @@ def validate(table: TabularMDP) -> None:
         if values is not None:
             _require(len(values) == length, name, f"{length} entries", len(values))
             _finite(values, name)
-    _require(table.cutoff_reward is None or table.discount > 0, "discount", "more than 0 with a cutoff_reward", table.discount)
+    _require(
+        table.cutoff_reward is None or table.discount > 0,
+        "discount",
+        "more than 0 with a cutoff_reward",
+        table.discount,
+    )
     for name, values in table.labels.items():
         _require(values.shape == (n_states,), f"labels[{name!r}]", f"shape ({n_states},)", values.shape)
-    _require(table.emission.base.shape == (n_states,), "emission.base", f"shape ({n_states},)", table.emission.base.shape)
+    _require(
+        table.emission.base.shape == (n_states,), "emission.base", f"shape ({n_states},)", table.emission.base.shape
+    )
     for layer in table.emission.layers:
         rows = table.n_actions + 1 if layer.state_class == "admissible" else 1
-        _require(layer.probability.shape[0] == rows, f"layer {layer.name!r}", f"{rows} rows", layer.probability.shape[0])
+        _require(
+            layer.probability.shape[0] == rows, f"layer {layer.name!r}", f"{rows} rows", layer.probability.shape[0]
+        )
     _play(table)
 
 
@@ -97,7 +119,12 @@ def _within(values: AnyArray, low: int, high: int, field: str) -> None:
 def _bounds(start: AnyArray, end: int, field: str, *, allow_empty: bool) -> None:
     step = np.diff(start)
     ok = start.size > 0 and start[0] == 0 and start[-1] == end and bool(np.all(step >= 0 if allow_empty else step > 0))
-    _require(ok, field, f"{'non-decreasing' if allow_empty else 'increasing'} bounds from 0 to {end}", start[[0, -1]].tolist())
+    _require(
+        ok,
+        field,
+        f"{'non-decreasing' if allow_empty else 'increasing'} bounds from 0 to {end}",
+        start[[0, -1]].tolist(),
+    )
 
 
 def _distribution(probability: AnyArray, segment: AnyArray, n: int, field: str, what: str) -> None:
