@@ -26,6 +26,10 @@ VectorMaker = Callable[[int, AutoresetMode], VectorEnv[Any, Any, Any]]
 """Function from a number of environments and an autoreset mode to a vector environment."""
 
 
+_LIGHT = 4 << 20
+"""Bytes of a view's rows up to which its storage is checked; pictures take too long."""
+
+
 class ContractError(AssertionError):
     """A contract is broken; the message says which, where, and what was expected."""
 
@@ -204,7 +208,7 @@ def _copied(value: Any) -> Any:
         if value.dtype != object:
             return value.copy()
         new = np.empty(value.shape, dtype=object)
-        new.flat[:] = [_copied(part) for part in value.flat]  # type: ignore[index]
+        new.flat[:] = [_copied(part) for part in value.flat]
         return new
     return value
 
@@ -228,17 +232,24 @@ def check_table(table: TabularMDP, *, steps: int = 300, seed: int = 0) -> None:
     _check_play(table, steps, seed)
 
 
+def _row_bytes(space: gymnasium.Space[Any]) -> int:
+    if isinstance(space, gymnasium.spaces.Dict):
+        return sum(_row_bytes(part) for part in space.spaces.values())
+    return int(np.prod(space.shape or (1,))) * int(np.dtype(space.dtype).itemsize) if space.dtype is not str else 256
+
+
 def _check_storage(table: TabularMDP) -> None:
     _require(
         fingerprint(table) == table.fingerprint, f"{table.name}: the fingerprint changes from one call to the next"
     )
+    light = {name: view for name, view in table.views.items() if _row_bytes(view.space) * table.n_states <= _LIGHT}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.npz"
-        save(table, path)
+        save(table.replace(views=light), path)
         again = load(path)
     _require(again.fingerprint == table.fingerprint, f"{table.name}: the fingerprint changes when saved and loaded")
     states = np.linspace(0, table.n_states - 1, min(table.n_states, 32)).astype(np.int64)
-    for name, view in table.views.items():
+    for name, view in light.items():
         same = equal(view.rows(states), again.view(name).rows(states))
         _require(same, f"{table.name}: view {name!r} shows something else when saved and loaded")
 

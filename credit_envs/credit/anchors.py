@@ -19,10 +19,8 @@ from torch import Tensor
 
 from credit_envs.arrays import Floats
 from credit_envs.credit.statistics import compact
-from credit_envs.errors import unknown
 from credit_envs.sampling.trajectories import Trajectories
 
-RULES = ("obs", "similarity", "embedding", "key", "state", "state_time")
 Texts = Callable[[Tensor], list[str]]
 Encoder = Callable[[Sequence[str]], Floats]
 
@@ -135,10 +133,3 @@ def _by_distinct(batch: Trajectories, text: Texts, cluster: Callable[[list[str]]
     out = torch.zeros_like(batch.obs)
     out[batch.mask] = by_obs[inverse]
     return out
-
-
-def check_rule(rule: str) -> str:
-    """Returns the rule, or raises an error with the nearest known ones."""
-    if rule not in RULES:
-        raise unknown("anchor rule", rule, RULES)
-    return rule

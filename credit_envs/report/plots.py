@@ -129,7 +129,7 @@ def draw_worth(axes: Axes, here: Sequence[Cell]) -> None:
             row = cell.row(name)
             if row is None:
                 continue
-            y, fill = i + (j - (n - 1) / 2) * 0.52 / max(n - 1, 1), _fill(j, n)
+            y, fill = i + (j - (n - 1) / 2) * 0.52 / max(n - 1, 1), fill_of(j, n)
             for price in PRICES[:1] if one_price(row) else PRICES:
                 colour, shape = (INK, "o") if one_price(row) else (COLOURS[price], SHAPES[price])
                 _dot(axes, row.equivalents[price], y, colour, "D" if is_reference(name) else shape, fill)
@@ -153,7 +153,9 @@ def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
     beyond the sample stand side by side at 1×.
     """
     n, labels = len(here), []
-    free = [name for name in shown(here) if all((row := cell.row(name)) is None or row.steps_ratio < 1.001 for cell in here)]
+    free = [
+        name for name in shown(here) if all((row := cell.row(name)) is None or row.steps_ratio < 1.001 for cell in here)
+    ]
     for name in shown(here):
         lane = 1.17 ** (free.index(name) - (len(free) - 1) / 2) if name in free else 1.0
         points = []
@@ -163,7 +165,7 @@ def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
                 continue
             found, cost = row.equivalents[PRICES[-1]], row.steps_ratio * lane
             colour = SOFT if is_reference(name) else INK if name in free else COLOURS[PRICES[-1]]
-            _bar(axes, found, cost, colour, "D" if is_reference(name) else "o", _fill(j, n))
+            _bar(axes, found, cost, colour, "D" if is_reference(name) else "o", fill_of(j, n))
             points.append((cost, found.value))
         if points:
             axes.plot(*zip(*points, strict=True), color=GRID, linewidth=1, zorder=0)
@@ -216,13 +218,19 @@ def _bar(axes: Axes, found: Interval, x: float, colour: str, shape: str, fill: f
 
 
 def _mark(axes: Axes, x: float, y: float, colour: str, shape: str, fill: float) -> None:
-    style = {"marker": shape, "markersize": 5.2, "markeredgewidth": 1.1, "linestyle": "none", "clip_on": False}
+    style: dict[str, Any] = {
+        "marker": shape,
+        "markersize": 5.2,
+        "markeredgewidth": 1.1,
+        "linestyle": "none",
+        "clip_on": False,
+    }
     axes.plot([x], [y], color=SURFACE, markeredgecolor=colour, zorder=3, **style)
     if fill:
         axes.plot([x], [y], color=colour, markeredgecolor="none", alpha=fill, zorder=4, **style)
 
 
-def _fill(index: int, count: int) -> float:
+def fill_of(index: int, count: int) -> float:
     """How full a policy's marks are: empty for the first rung, full for the last."""
     return index / (count - 1) if count > 1 else 1.0
 
@@ -232,23 +240,28 @@ def _legend(axes: Axes, rungs: Sequence[str], results: Results) -> None:
 
     def entry(label: str, colour: str, shape: str, fill: float = 1.0) -> Line2D:
         face = colour if fill == 1 else SURFACE if fill == 0 else _blend(colour, fill)
-        return Line2D([], [], marker=shape, color=colour, markerfacecolor=face, linewidth=1.3, markersize=6, label=label)
+        return Line2D(
+            [], [], marker=shape, color=colour, markerfacecolor=face, linewidth=1.3, markersize=6, label=label
+        )
 
     handles = [
         entry("all prices alike", INK, "o"),
         *(entry(f"{price} prices", COLOURS[price], SHAPES[price]) for price in PRICES),
-        *(entry(f"policy: {name}", INK, "o", _fill(i, len(rungs))) for i, name in enumerate(rungs)),
+        *(entry(f"policy: {name}", INK, "o", fill_of(i, len(rungs))) for i, name in enumerate(rungs)),
         entry("exact advantage: the ceiling", INK, "D"),
     ]
     axes.legend(handles=handles, loc="center left", frameon=False, fontsize=9, labelspacing=0.7)
     seeds, budget = results.config.seeds, results.config.budget
-    axes.text(0.02, 0.02, f"95 % intervals, n = {seeds} seeds, B = {budget:,} steps", transform=axes.transAxes, color=SOFT)
+    axes.text(
+        0.02, 0.02, f"95 % intervals, n = {seeds} seeds, B = {budget:,} steps", transform=axes.transAxes, color=SOFT
+    )
 
 
 def _blend(colour: str, alpha: float) -> str:
     from matplotlib.colors import to_hex, to_rgb
 
-    return to_hex([alpha * a + (1 - alpha) * b for a, b in zip(to_rgb(colour), to_rgb(SURFACE), strict=True)])
+    red, green, blue = (alpha * a + (1 - alpha) * b for a, b in zip(to_rgb(colour), to_rgb(SURFACE), strict=True))
+    return to_hex((red, green, blue))
 
 
 def _pyplot(salt: str) -> Any:
