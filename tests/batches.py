@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def make_batch(
 ) -> Trajectories:
     """A batch from one list per rollout; without anchors nothing is shared, without groups there is one."""
     places = np.cumsum([0, *(len(row) for row in rewards)])
-    alone = [list(range(a, b)) for a, b in zip(places[:-1], places[1:], strict=True)]
+    alone = [list(range(a, b)) for a, b in itertools.pairwise(places.tolist())]
     obs = padded(anchors if anchors is not None else alone, torch.int64)
     mask = padded([[1] * len(row) for row in rewards], torch.bool)
     table = torch.full((int(obs.max()) + 1, 2), 0.5, dtype=torch.float64) if policy is None else torch.as_tensor(policy)

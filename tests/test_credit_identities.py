@@ -304,7 +304,7 @@ def test_keys_states_and_time():
     assert torch.equal(gigpo_state(batch, state=key), gigpo_on(batch, key))
     by_time = torch.tensor([[0, 3], [2, 1]])  # (state, step): nothing is shared
     assert torch.equal(gigpo_state(batch, state=key, time=True), gigpo_on(batch, by_time))
-    assert timed(batch, torch.tensor([[5, 5], [6, 5]])).tolist() == [[10, 11], [12, 11]]
+    assert timed(torch.tensor([[5, 5], [6, 5]])).tolist() == [[10, 11], [12, 11]]
 
 
 # -- Monte-Carlo values ----------------------------------------------------------------------------------------------
@@ -407,8 +407,9 @@ def test_groups_do_not_touch_each_other(batch):
 
 def test_nothing_peeks():
     """Shuffling true states and edges changes nothing for estimators that did not ask for them."""
-    for seed in range(3):
-        table = make_random_table(seed, n_states=8, horizon=6)
+    noticed = 0
+    for seed in range(5):
+        table = make_random_table(seed, n_states=12, horizon=6)
         sampler = Sampler(table, uniform(table), seed)
         sample = sampler.groups(6, 4)
         values, truth = evaluate(table, uniform(table)), sample.truth
@@ -425,7 +426,8 @@ def test_nothing_peeks():
         # The check can fail: a privileged method does notice.
         key = METHODS["gigpo_state"]
         seen = [key(sample.trajectories, Provided(sampler, s, values)) for s in (sample, garbled)]
-        assert not torch.equal(*seen)
+        noticed += not torch.equal(*seen)
+    assert noticed >= 3
 
 
 def test_estimators_cannot_reach_the_truth():

@@ -28,6 +28,7 @@ from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.sampling.trajectories import Trajectories
 
 _FLOOR = 1e-3
+_ROUNDING = 1e-12
 
 
 def anchor_graph(
@@ -106,7 +107,8 @@ def backup_on(
     trust[:, 0], drive[:, 0] = 0.0, leave_one_out
     credit = -recurrence(trust, drive)
     credit[mask] += y
-    return torch.where(mask & (size > 1)[:, None], credit, 0.0)
+    noise = _ROUNDING * to_go.abs().max()  # what should cancel must not pass for a sign
+    return torch.where(mask & (size > 1)[:, None] & (credit.abs() > noise), credit, 0.0)
 
 
 def _first_of(ids: Tensor, pair: Tensor, n_pairs: int) -> Tensor:

@@ -17,6 +17,7 @@ _VARIABLES: Mapping[str, str] = {
     plots.BAND: "var(--band)",
     **dict(zip(plots.COLOURS.values(), ("var(--blue)", "var(--orange)", "var(--green)"), strict=True)),
 }
+_WORDS = {"environment", "policy", "estimator, γ"}
 
 
 def tag(name: str, *inside: str, **attributes: str) -> str:
@@ -46,7 +47,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[str], kind: str =
         rows: its rows as HTML.
         kind: CSS classes.
     """
-    heads = tag("tr", *(tag("th", text(name), scope="col") for name in columns))
+    heads = tag("tr", *(tag("th", text(name), scope="col", class_="word" * (name in _WORDS)) for name in columns))
     inside = tag("caption", text(caption)) + tag("thead", heads) + tag("tbody", *rows)
     attributes = {"class_": "scroll heat" if "heat" in kind else "scroll", "tabindex": "0", "role": "group"}
     return tag("div", tag("table", inside, class_=kind or "plain"), **attributes, aria_label=caption)

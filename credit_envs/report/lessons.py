@@ -7,11 +7,10 @@ from math import isfinite
 
 from credit_envs.credit import METHODS
 from credit_envs.evaluation import Interval, Results, Row
-from credit_envs.report.reading import PRICES, Cell, by_environment, cells, interval, number, percent
+from credit_envs.report.reading import PRICES, ROUNDING, Cell, by_environment, cells, number, percent, worth
 
 _SIMULATOR, _DATA = PRICES[0], PRICES[-1]
 _FORKS = 1.001
-_ROUNDING = 1e-6
 
 Leads = Mapping[str, tuple[Row | None, bool]]
 
@@ -25,7 +24,7 @@ def verdict(found: Interval) -> str:
     """Says what an interval of GRPO-equivalents supports: ``more``, ``less``, ``same`` (contains 1) or ``unknown``."""
     if not (isfinite(found.low) and isfinite(found.high)):
         return "unknown"
-    return "more" if found.low > 1 + _ROUNDING else "less" if found.high < 1 - _ROUNDING else "same"
+    return "more" if found.low > 1 + ROUNDING else "less" if found.high < 1 - ROUNDING else "same"
 
 
 def leader(cell: Cell, price: str) -> tuple[Row | None, bool]:
@@ -50,6 +49,22 @@ def tally(found: Sequence[Cell], price: str) -> dict[str, dict[str, int]]:
         for row in cell.rivals:
             kinds = out.setdefault(row.estimator, {"more": 0, "same": 0, "less": 0, "unknown": 0})
             kinds[verdict(row.equivalents[price])] += 1
+    return out
+
+
+def headline(found: Sequence[Cell]) -> list[str]:
+    """Returns what holds over all cells: who is worth more than GRPO most often, per sampled and per trained step."""
+    out = []
+    for price, unit in ((_SIMULATOR, "sampled step"), (_DATA, "trained step")):
+        kinds = {name: kind for name, kind in tally(found, price).items() if kind["more"]}
+        best = sorted(kinds, key=lambda name: kinds[name]["less"] - kinds[name]["more"])[:3]
+        said = [f"{name} in {kinds[name]['more']} (less in {kinds[name]['less']})" for name in best]
+        scope = f"of {len(found)} cells (environment × policy)" if not out else f"of {len(found)}"
+        out.append(
+            f"Per {unit}, worth more than GRPO {scope}: {_listed(said)}."
+            if said
+            else f"Per {unit}, nothing is worth more than GRPO in any {scope} that {_seeds(found)} can show."
+        )
     return out
 
 
@@ -87,10 +102,10 @@ def _lead(here: Sequence[Cell], leads: Leads) -> str:
     parts, behind = [], []
     for name in dict.fromkeys(row.estimator for row, _ in leads.values() if row is not None):
         own = [(cell, row) for cell in here if (row := leads[cell.policy][0]) is not None and row.estimator == name]
-        worth = _listed(interval(row.equivalents[_SIMULATOR]) for _, row in own)
+        values = _listed(worth(row, _SIMULATOR) for _, row in own)
         share = [x.value for _, row in own if isfinite((x := row.headroom[_SIMULATOR]).value)]
         room = f"; {_span(share, percent)} of the headroom" if share else ""
-        parts.append(f"{_spoken(name)}{{}} {_where([cell for cell, _ in own], here)} ({worth}{room})")
+        parts.append(f"{_spoken(name)}{{}} {_where([cell for cell, _ in own], here)} ({values}{room})")
         behind += [cell for cell, _ in own if not leads[cell.policy][1]]
     texts = [part.format("" if i else " is worth most per sampled step") for i, part in enumerate(parts)]
     text = _listed(texts) if texts else ""
@@ -104,11 +119,11 @@ def _lead(here: Sequence[Cell], leads: Leads) -> str:
 
 def _compared(name: str, here: Sequence[Cell], leads: Leads) -> str:
     """Whether an estimator differs from GRPO per sampled step, under the policies where it does not lead anyway."""
-    groups: dict[str, list[tuple[Cell, Interval]]] = {}
+    groups: dict[str, list[tuple[Cell, Row]]] = {}
     for cell in here:
         row, (first, _) = cell.row(name), leads[cell.policy]
         if row is not None and (first is None or first.estimator != name):
-            groups.setdefault(verdict(row.equivalents[_SIMULATOR]), []).append((cell, row.equivalents[_SIMULATOR]))
+            groups.setdefault(verdict(row.equivalents[_SIMULATOR]), []).append((cell, row))
     words = {
         "more": "is worth more than GRPO",
         "less": "is worth less than GRPO",
@@ -118,9 +133,11 @@ def _compared(name: str, here: Sequence[Cell], leads: Leads) -> str:
     parts = []
     for kind, text in words.items():
         if kind in groups:
-            values = _listed(interval(found) for _, found in groups[kind])
+            values = _listed(worth(row, _SIMULATOR) for _, row in groups[kind])
             told = f" ({values})" if kind in ("more", "less") else ""
-            parts.append(f"{text} {_where([cell for cell, _ in groups[kind]], here)}{told}")
+            parts.append(
+                f"{text} {_where([cell for cell, _ in groups[kind]], here)}{told}".removeprefix("is " if parts else "")
+            )
     return f"{_spoken(name)} {_listed(parts)}" if parts else ""
 
 

@@ -12,8 +12,8 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation import Results
 from credit_envs.report import plots, tables
 from credit_envs.report.html import tag, text, themed
-from credit_envs.report.lessons import sentences, tally
-from credit_envs.report.reading import PRICES, Cell, by_environment, cells, command, interval, policies, short
+from credit_envs.report.lessons import headline, sentences
+from credit_envs.report.reading import PRICES, Cell, by_environment, cells, command, policies, short, worth
 from credit_envs.table.storage import write_atomically
 
 _TERMS = {
@@ -101,22 +101,9 @@ def _summary(found: Sequence[Cell], results: Results) -> str:
     done = sum(cell.rows[0].seeds for cell in found)
     if done < expected:
         scope += f" Unfinished: {done} of {expected} cells are done."
-    return tag("p", text(scope), class_="soft") + tag("p", text(headline(found)), class_="headline")
-
-
-def headline(found: Sequence[Cell]) -> str:
-    """Returns what holds over all cells, in counts."""
-    parts = []
-    for price, unit in ((PRICES[0], "sampled step"), (PRICES[-1], "trained step")):
-        kinds = {name: kind for name, kind in tally(found, price).items() if kind["more"]}
-        order = sorted(kinds, key=lambda name: -kinds[name]["more"])[:3]
-        listed = ", ".join(f"{name} in {kinds[name]['more']} (below it in {kinds[name]['less']})" for name in order)
-        parts.append(
-            f"Per {unit}, {listed or 'nothing'} is worth more than GRPO"
-            if not listed
-            else f"Worth more than GRPO per {unit}: {listed}"
-        )
-    return f"Of {len(found)} cells (environment × policy) — {'. '.join(parts)}."
+    return tag("p", text(scope), class_="soft") + "".join(
+        tag("p", text(said), class_="headline") for said in headline(found)
+    )
 
 
 def _learnt(results: Results) -> str:
@@ -132,7 +119,7 @@ def _worth(found: Sequence[Cell], results: Results) -> str:
     ]
     caption = (
         "GRPO-equivalents with 95 % intervals; the line at 1 is GRPO. One row per estimator, one line per policy, one mark "
-        "per price list where prices matter; a head of an arrow lies outside the scale. The shaded row is the exact "
+        "per price list where prices matter; arrow heads stand for values outside the scale. The shaded row is the exact "
         f"advantage on the same trajectories: the ceiling. Not drawn, because they equal the unit on every seed: "
         f"{', '.join(unit) or 'none'}. n = {results.config.seeds} seeds, B = {results.config.budget:,} steps."
     )
@@ -165,17 +152,13 @@ def _panels(
 
 def _worth_label(here: Sequence[Cell]) -> str:
     said = [
-        f"{cell.policy_name}: " + ", ".join(f"{r.estimator} {interval(r.equivalents[PRICES[0]])}" for r in cell.rows)
-        for cell in here
+        f"{cell.policy_name}: " + ", ".join(f"{r.estimator} {worth(r, PRICES[0])}" for r in cell.rows) for cell in here
     ]
     return f"Dot plot of GRPO-equivalents on {short(here[0].environment)} at the simulator's prices. {'; '.join(said)}."
 
 
 def _cost_label(here: Sequence[Cell]) -> str:
-    said = [
-        f"{r.estimator} costs {r.steps_ratio:.3g} and scores {interval(r.equivalents[PRICES[-1]])}"
-        for r in here[-1].rows
-    ]
+    said = [f"{r.estimator} costs {r.steps_ratio:.3g} and scores {worth(r, PRICES[-1])}" for r in here[-1].rows]
     return f"Score against cost on {short(here[0].environment)}, policy {here[-1].policy_name}: {'; '.join(said)}."
 
 

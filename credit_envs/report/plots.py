@@ -34,7 +34,7 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8.5,
+    "font.size": 9.5,
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": SOFT,
@@ -50,6 +50,7 @@ _STYLE: dict[str, Any] = {
     "axes.titlelocation": "left",
 }
 _WORTH_LIMITS = (0.004, 700.0)
+_SCORE_LIMITS = (0.05, 700.0)
 
 
 def worth_svg(here: Sequence[Cell], salt: str) -> str:
@@ -61,7 +62,7 @@ def worth_svg(here: Sequence[Cell], salt: str) -> str:
     """
     plt = _pyplot(salt)
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(4.6, 0.62 + 0.4 * len(shown(here))), layout="constrained")
+        figure, axes = plt.subplots(figsize=(4.6, 0.65 + 0.41 * len(shown(here))), layout="constrained")
         draw_worth(axes, here)
         return _svg(figure)
 
@@ -166,21 +167,21 @@ def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
             found, cost = row.equivalents[PRICES[-1]], row.steps_ratio * lane
             colour = SOFT if is_reference(name) else INK if name in free else COLOURS[PRICES[-1]]
             _bar(axes, found, cost, colour, "D" if is_reference(name) else "o", fill_of(j, n))
-            points.append((cost, found.value))
+            points.append((cost, max(found.value, _SCORE_LIMITS[0])))
         if points:
             axes.plot(*zip(*points, strict=True), color=GRID, linewidth=1, zorder=0)
             labels.append((name, *points[len(points) // 2]))
     limits = (0.45, 3000.0)
     axes.plot(limits, limits, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate("pays per sampled step ↖", (110, 170), ha="right", va="bottom", color=SOFT, fontsize=7.5)
+    axes.annotate("pays per sampled step ↖", (110, 170), ha="right", va="bottom", color=SOFT, fontsize=8.5)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*limits)
-    axes.set_ylim(0.05, 700)
+    axes.set_ylim(*_SCORE_LIMITS)
     _label(axes, [label for label in labels if label[0] in free], 2.1)
     for name, x, y in labels:
         if name not in free:
-            axes.annotate(name, (x, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8)
+            axes.annotate(name, (x, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_xticks([1, 10, 100, 1000], ["1×", "10×", "100×", "1,000×"])
     axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axes.minorticks_off()
@@ -197,7 +198,7 @@ def _label(axes: Axes, labels: Sequence[tuple[str, float, float]], column: float
     last = 0.0
     for name, x, y in sorted(labels, key=lambda label: label[2]):
         last = max(y, last * gap)
-        axes.annotate(name, (column, last), va="center", fontsize=8)
+        axes.annotate(name, (column, last), va="center", fontsize=9)
         axes.plot([x, column * 0.95], [y, last], color=GRID, linewidth=0.9, zorder=0)
 
 
@@ -213,8 +214,11 @@ def _dot(axes: Axes, found: Interval, y: float, colour: str, shape: str, fill: f
 
 
 def _bar(axes: Axes, found: Interval, x: float, colour: str, shape: str, fill: float) -> None:
-    axes.plot([x, x], [max(found.low, 1e-3), found.high], color=colour, linewidth=1.1, zorder=2)
-    _mark(axes, x, found.value, colour, shape, fill)
+    low, high = _SCORE_LIMITS
+    ends = [min(max(y, low), high) if isfinite(y) else nan for y in (found.low, found.high)]
+    axes.plot([x, x], ends, color=colour, linewidth=1.1, zorder=2)
+    shape = "v" if found.value < low else "^" if found.value > high else shape
+    _mark(axes, x, min(max(found.value, low), high), colour, shape, fill)
 
 
 def _mark(axes: Axes, x: float, y: float, colour: str, shape: str, fill: float) -> None:

@@ -16,6 +16,9 @@ from credit_envs.evaluation.config import CEILING, UNIT
 PRICES: tuple[str, ...] = tuple(PRICE_LISTS)
 """Names of the price lists, the simulator's first."""
 
+ROUNDING = 1e-6
+"""Differences from GRPO below this are rounding, not results."""
+
 _PRIVILEGED = {"state", "advantage", "projected_advantage"}
 _MATCHED = " γ="
 
@@ -56,7 +59,7 @@ class Cell:
     @property
     def policy_name(self) -> str:
         """The policy in words."""
-        return self.policy if self.policy == "uniform" else f"{percent(float(self.policy))} of optimal"
+        return policy_name(self.policy)
 
 
 def cells(results: Results) -> list[Cell]:
@@ -84,6 +87,11 @@ def by_environment(found: Sequence[Cell]) -> dict[str, list[Cell]]:
 def policies(found: Sequence[Cell]) -> list[str]:
     """Returns the policies of cells in the order of the ladder."""
     return sorted({cell.policy for cell in found}, key=lambda name: -1.0 if name == "uniform" else float(name))
+
+
+def policy_name(policy: str) -> str:
+    """Returns a rung of the ladder in words."""
+    return policy if policy == "uniform" else f"{percent(float(policy))} of optimal"
 
 
 def is_reference(estimator: str) -> bool:
@@ -140,14 +148,19 @@ def percent(value: float) -> str:
 
 
 def interval(found: Interval) -> str:
-    """Writes a value with its interval, ``–`` where undefined; a bound that rounds to 1 says on which side it is."""
+    """Writes a value with its interval, ``–`` where undefined."""
     if not isfinite(found.value):
         return "–"
-    low, high = (
-        ("<" if x < 1 else ">" if x > 1 else "") * (number(x) == "1.00" and abs(x - 1) > 1e-9) + number(x)
-        for x in (found.low, found.high)
-    )
-    return f"{number(found.value)} [{low}, {high}]"
+    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+
+
+def worth(row: Row, price: str) -> str:
+    """Writes GRPO-equivalents with their interval; a bound that only rounds to 1 says on which side of it it lies."""
+    found = row.equivalents[price]
+    ends = [number(x) for x in (found.low, found.high)]
+    signs = ["<" if x < 1 - ROUNDING else ">" if x > 1 + ROUNDING else "" for x in (found.low, found.high)]
+    low, high = (f"{sign}{end}" if end == "1.00" else end for sign, end in zip(signs, ends, strict=True))
+    return f"{number(found.value)} [{low}, {high}]" if isfinite(found.value) else "–"
 
 
 def command(config: Config) -> str:

@@ -10,7 +10,7 @@ from credit_envs.credit import METHODS
 from credit_envs.evaluation import Interval, Row
 from credit_envs.report.html import cell, table, tag, text
 from credit_envs.report.lessons import tally
-from credit_envs.report.reading import PRICES, Cell, interval, is_reference, number, percent, short
+from credit_envs.report.reading import PRICES, Cell, interval, is_reference, number, percent, policy_name, short, worth
 
 _FIDELITY: Mapping[str, tuple[Callable[[Row], Interval], Callable[[float], float]]] = {
     "Pearson": (lambda row: row.pearson, lambda x: x),
@@ -53,7 +53,7 @@ def fidelity(here: Cell) -> str:
             )
         rows.append(_tr(row, *entries))
     caption = f"{short(here.environment)}, policy {here.policy_name}, n = {row.seeds} seeds"
-    return table(caption, ("estimator", *_FIDELITY), rows, "sortable heat")
+    return table(caption, ("estimator", *_FIDELITY), rows, "heat")
 
 
 def _heat(good: float) -> str:
@@ -99,7 +99,7 @@ def rungs(environments: Sequence[Mapping[str, Any]]) -> str:
         tag(
             "tr",
             tag("th", text(short(entry["environment"])), scope="row"),
-            cell(text(rung["name"]), class_="word"),
+            cell(policy_name(rung["name"]), class_="word"),
             *(cell(number(rung[key]), rung[key]) for key in ("J", "normalised", "expected_steps")),
             cell(percent(rung["luck_share"]), rung["luck_share"]),
             cell(number(rung["effective_unit"]), rung["effective_unit"]),
@@ -125,15 +125,14 @@ def matched(found: Sequence[Cell]) -> str:
             if own is None:
                 continue
             gammas = (METHODS[name].gamma if name in METHODS else None, row.estimator.rsplit("=", 1)[1])
-            worth = [x.equivalents[PRICES[0]] for x in (own, row)]
-            error = [x.error for x in (own, row)]
             rows.append(
                 tag(
                     "tr",
                     tag("th", text(short(here.environment)), scope="row"),
                     cell(here.policy_name, class_="word"),
                     cell(text(f"{name}, {gammas[0]} → {gammas[1]}"), class_="word"),
-                    *(cell(interval(x), x.value) for x in (*worth, *error)),
+                    *(cell(worth(x, PRICES[0]), x.equivalents[PRICES[0]].value) for x in (own, row)),
+                    *(cell(interval(x.error), x.error.value) for x in (own, row)),
                 )
             )
     caption = (
@@ -162,7 +161,7 @@ def everything(found: Sequence[Cell]) -> str:
                 _tr(
                     row,
                     cell(short(here.environment), class_="word"),
-                    *(cell(interval(x), x.value) for x in row.equivalents.values()),
+                    *(cell(worth(row, price), row.equivalents[price].value) for price in PRICES),
                     cell(percent(row.headroom[PRICES[0]].value), row.headroom[PRICES[0]].value),
                     *(
                         cell(interval(x), x.value)

@@ -14,12 +14,12 @@ from credit_envs.report.reading import (
     Cell,
     by_environment,
     cells,
-    interval,
     is_reference,
     number,
     one_price,
     percent,
     short,
+    worth,
 )
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _table(cell: Cell, header: bool) -> Table:
 
 
 def _entries(row: Row) -> list[str]:
-    first, *others = (_narrow(interval(row.equivalents[price])) for price in PRICES)
+    first, *others = (_narrow(worth(row, price)) for price in PRICES)
     worth = [first, *("=" if one_price(row) else text for text in others)]
     scores = [percent(row.headroom[PRICES[0]].value), *(number(x.value) for x in (row.rank, row.top, row.error))]
     # Seconds per million steps are milliseconds per thousand.
@@ -159,7 +159,7 @@ def _matched_table(found: Sequence[Cell]) -> Table | None:
             if own is None:
                 continue
             gammas = (own.estimator in METHODS and METHODS[own.estimator].gamma, row.estimator.rsplit("=", 1)[1])
-            texts = [f"{interval(r.equivalents[PRICES[0]])}" for r in (own, row)]
+            texts = [worth(r, PRICES[0]) for r in (own, row)]
             table.add_row(
                 short(cell.environment),
                 cell.policy_name,
