@@ -208,7 +208,8 @@ def _copied(value: Any) -> Any:
         if value.dtype != object:
             return value.copy()
         new = np.empty(value.shape, dtype=object)
-        new.flat[:] = [_copied(part) for part in value.flat]
+        for i, part in enumerate(value.flat):
+            new.flat[i] = _copied(part)
         return new
     return value
 

@@ -131,9 +131,8 @@ def test_emission_codes_equal_the_emissions_own_sample(table):
     rollout = 0
     for _ in range(400):
         key = stream(5, Purpose.EMISSION, 0, rollout, 0)
-        code = table.emission.sample(
-            np.array([table.n_admissible[env.state]]), np.uint64(mix_word(key, env.t)), np.uint64(mix_word(key, EPISODE))
-        )
+        keys = (np.array([mix_word(key, word)], dtype=np.uint64) for word in (env.t, EPISODE))
+        code = table.emission.sample(np.array([table.n_admissible[env.state]]), *keys)
         assert obs == table.emission.base[env.state] * table.emission.n_codes + code[0]
         obs, _, terminated, _, _ = env.step(int(rng.integers(table.n_actions)))
         if terminated:

@@ -38,6 +38,15 @@ METHODS: dict[str, Method] = {
             1.0,
         ),
         Method("anchor_graph", anchor_graph.anchor_graph, "step", "ours", "ours", gamma=1.0),
+        Method("anchor_graph_state", anchor_graph.anchor_graph_state, "step", "ours; privileged anchors", "ours", gamma=1.0),
+        Method(
+            "anchor_graph_state_time",
+            _some(anchor_graph.anchor_graph_state, time=True),
+            "step",
+            "ours; privileged anchors",
+            "ours",
+            gamma=1.0,
+        ),
         Method("projected", exact.projected, "step", "oracle"),
         Method("exact", exact.exact, "step", "oracle"),
     )

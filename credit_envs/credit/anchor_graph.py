@@ -22,7 +22,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from credit_envs.arrays import Floats
-from credit_envs.credit.anchors import scoped
+from credit_envs.credit.anchors import scoped, timed
 from credit_envs.credit.statistics import compact, group_count, group_sum, recurrence, returns_to_go
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.sampling.trajectories import Trajectories
@@ -41,6 +41,13 @@ def anchor_graph(
 ) -> Tensor:
     """Returns anchor-graph backup's credit with anchors by exact observation, float64 ``[N, T]``; see :func:`backup_on`."""
     return backup_on(batch, batch.anchor, gamma, lam, kappa, weights, scope)
+
+
+def anchor_graph_state(
+    batch: Trajectories, *, state: Tensor, gamma: float = 1.0, lam: float = 0.0, kappa: float = 1.0, time: bool = False
+) -> Tensor:
+    """Returns anchor-graph backup's credit with anchors by true state, with or without the step, float64 ``[N, T]``."""
+    return backup_on(batch, timed(state) if time else state, gamma, lam, kappa)
 
 
 def backup_on(
