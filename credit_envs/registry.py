@@ -37,9 +37,9 @@ class Entry:
 ENTRIES: tuple[Entry, ...] = (
     Entry("credit/Pivots-v0", "family", "Pivots"),
     Entry("credit/KeyRooms-v0", "family", "KeyRooms", observation="grid"),
-    Entry("credit/FrozenLake-v0", "toy_text", "FrozenLake-v1"),
-    Entry("credit/CliffWalking-v0", "toy_text", "CliffWalking-v1"),
-    Entry("credit/Taxi-v0", "toy_text", "Taxi-v3"),
+    Entry("credit/FrozenLake-v0", "toy_text", "FrozenLake"),
+    Entry("credit/CliffWalking-v0", "toy_text", "CliffWalking"),
+    Entry("credit/Taxi-v0", "toy_text", "Taxi"),
     Entry("credit/DoorKey-v0", "gymnasium", "MiniGrid-DoorKey-5x5-v0", observation="original"),
 )
 

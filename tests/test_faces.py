@@ -51,13 +51,25 @@ def crossroads(horizon: int = 6, **fields: object) -> TabularMDP:
         "terminal": terminal.astype(bool),
     }
     views = {
-        "grid": stored_view(gymnasium.spaces.Box(0, 255, (2, 3, 2), np.uint8), np.arange(60, dtype=np.uint8).reshape(5, 2, 3, 2)),
+        "grid": stored_view(
+            gymnasium.spaces.Box(0, 255, (2, 3, 2), np.uint8), np.arange(60, dtype=np.uint8).reshape(5, 2, 3, 2)
+        ),
         "text": View(text_space(), lambda states: [f"corner {s}" for s in states]),
-        "level": stored_view(gymnasium.spaces.Box(-1, 1, (3,), np.float32), np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)),
+        "level": stored_view(
+            gymnasium.spaces.Box(-1, 1, (3,), np.float32), np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
+        ),
         "odd": stored_view(gymnasium.spaces.Discrete(2), np.arange(5) % 2),
     }
     return from_outcomes(
-        "crossroads", 5, 3, outcomes, start={0: 0.3, 3: 0.7}, horizon=horizon, views=views, inadmissible_reward=-2.0, **fields
+        "crossroads",
+        5,
+        3,
+        outcomes,
+        start={0: 0.3, 3: 0.7},
+        horizon=horizon,
+        views=views,
+        inadmissible_reward=-2.0,
+        **fields,
     )
 
 

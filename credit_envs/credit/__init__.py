@@ -38,7 +38,10 @@ METHODS: dict[str, Method] = {
             1.0,
         ),
         Method("anchor_graph", anchor_graph.anchor_graph, "step", "ours", "ours", gamma=1.0),
-        Method("anchor_graph_state", anchor_graph.anchor_graph_state, "step", "ours; privileged anchors", "ours", gamma=1.0),
+        Method("anchor_graph_time", _some(anchor_graph.anchor_graph, time=True), "step", "ours", "ours", gamma=1.0),
+        Method(
+            "anchor_graph_state", anchor_graph.anchor_graph_state, "step", "ours; privileged anchors", "ours", gamma=1.0
+        ),
         Method(
             "anchor_graph_state_time",
             _some(anchor_graph.anchor_graph_state, time=True),
@@ -53,7 +56,7 @@ METHODS: dict[str, Method] = {
 }
 """Every estimator by name. Adding one: a file beside this one, and a line here."""
 
-DEFAULT = ("grpo", "dr_grpo", "rloo", "gigpo", "vineppo_k1", "vineppo", "anchor_graph", "exact")
+DEFAULT = ("grpo", "dr_grpo", "rloo", "gigpo", "vineppo_k1", "vineppo", "anchor_graph", "anchor_graph_time", "exact")
 """What ``credit-envs evaluate`` scores when nothing is named."""
 
 

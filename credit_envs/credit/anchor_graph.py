@@ -38,9 +38,14 @@ def anchor_graph(
     kappa: float = 1.0,
     weights: str = "counts",
     scope: str = "group",
+    time: bool = False,
 ) -> Tensor:
-    """Returns anchor-graph backup's credit with anchors by exact observation, float64 ``[N, T]``; see :func:`backup_on`."""
-    return backup_on(batch, batch.anchor, gamma, lam, kappa, weights, scope)
+    """Returns anchor-graph backup's credit with anchors by exact observation, float64 ``[N, T]``; see :func:`backup_on`.
+
+    With ``time=True`` the step belongs to the anchor: fewer steps meet, but values no longer mix what remains of the
+    horizon, which biases anchors that recur in tasks with a time limit.
+    """
+    return backup_on(batch, timed(batch.anchor) if time else batch.anchor, gamma, lam, kappa, weights, scope)
 
 
 def anchor_graph_state(

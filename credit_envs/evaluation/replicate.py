@@ -22,7 +22,10 @@ from credit_envs.sampling.sampler import Sampler
 from credit_envs.sampling.trajectories import Meter, Sample, Truth
 from credit_envs.table.mdp import TabularMDP
 
-_PROBE_GROUPS = 2
+_FEWEST = 2
+"""Groups on which a method is scored at least, whatever they cost."""
+
+_PROBE_SEED = 1 << 52
 
 
 class Subject:
@@ -42,6 +45,7 @@ class Subject:
         steady = table.discount == 1
         plain = self.gradient if steady else torch.from_numpy(exact_gradient(table, policy, discounted_visits=False))
         self.plain_gradient = plain.to(device)
+        self._costs: dict[tuple[str, float | None, int], float] = {}
 
     def replicate(
         self, methods: Mapping[str, Method], seed: int, groups: int, group_size: int, extra_steps: int
@@ -65,7 +69,9 @@ class Subject:
         scenes = {groups: whole}
         records = []
         for label, method in methods.items():
-            count = self._affordable(sampler, sample, method, groups, group_size, extra_steps)
+            count = groups
+            if "continuations" in method.needs:
+                count = int(min(groups, max(_FEWEST, extra_steps // max(self._cost(method, group_size), 1))))
             if count not in scenes:
                 scenes[count] = self._scene(sampler, first_groups(sample, count, group_size))
             records.append({"estimator": label, "seed": seed, **self._score(sampler, scenes[count], method)})
@@ -79,17 +85,16 @@ class Subject:
             controls.append(Control(frame.gradient(rloo(sample.trajectories)), self.plain_gradient))
         return sample, provided, frame, controls
 
-    def _affordable(
-        self, sampler: Sampler, sample: Sample, method: Method, groups: int, group_size: int, extra_steps: int
-    ) -> int:
-        """Returns how many groups a method can pay for, from what the first two cost it."""
-        if "continuations" not in method.needs or groups <= _PROBE_GROUPS:
-            return groups
-        before = sampler.meter.copy()
-        probe = first_groups(sample, _PROBE_GROUPS, group_size)
-        method(probe.trajectories, Provided(sampler, probe, self.values))
-        each = sampler.meter.since(before).env_steps / _PROBE_GROUPS
-        return int(min(groups, max(_PROBE_GROUPS, extra_steps // max(each, 1))))
+    def _cost(self, method: Method, group_size: int) -> float:
+        """Returns the environment steps that a method spends on one group beyond sampling it, from a sample of its own."""
+        key = (method.name, method.gamma, group_size)
+        if key not in self._costs:
+            sampler = Sampler(self.table, self.policy, _PROBE_SEED, self.device, self.restore)
+            probe = sampler.groups(_FEWEST, group_size)
+            before = sampler.meter.copy()
+            method(probe.trajectories, Provided(sampler, probe, self.values))
+            self._costs[key] = sampler.meter.since(before).env_steps / _FEWEST
+        return self._costs[key]
 
     def _score(
         self, sampler: Sampler, scene: tuple[Sample, Provided, GradientFrame, list[Control]], method: Method

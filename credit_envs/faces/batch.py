@@ -97,4 +97,4 @@ def _items(rows: Store, n: int) -> list[Any]:
     if isinstance(rows, dict):
         parts = {key: _items(part, n) for key, part in rows.items()}
         return [{key: part[i] for key, part in parts.items()} for i in range(n)]
-    return rows.tolist() if rows.ndim == 1 else [row.copy() for row in rows]
+    return rows.tolist() if rows.ndim == 1 else list(rows)

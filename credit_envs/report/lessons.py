@@ -54,17 +54,19 @@ def tally(found: Sequence[Cell], price: str) -> dict[str, dict[str, int]]:
 
 def headline(found: Sequence[Cell]) -> list[str]:
     """Returns what holds over all cells: who is worth more than GRPO most often, per sampled and per trained step."""
-    out = []
-    for price, unit in ((_SIMULATOR, "sampled step"), (_DATA, "trained step")):
+    out: list[str] = []
+    for price, unit in ((_SIMULATOR, "sampled"), (_DATA, "trained")):
         kinds = {name: kind for name, kind in tally(found, price).items() if kind["more"]}
         best = sorted(kinds, key=lambda name: kinds[name]["less"] - kinds[name]["more"])[:3]
-        said = [f"{name} in {kinds[name]['more']} (less in {kinds[name]['less']})" for name in best]
         scope = f"of {len(found)} cells (environment × policy)" if not out else f"of {len(found)}"
-        out.append(
-            f"Per {unit}, worth more than GRPO {scope}: {_listed(said)}."
-            if said
-            else f"Per {unit}, nothing is worth more than GRPO in any {scope} that {_seeds(found)} can show."
-        )
+        if not best:
+            out.append(
+                f"Per {unit} step, nothing is worth more than GRPO in any {scope} that {_seeds(found)} can show."
+            )
+            continue
+        said = [f"{_spoken(name)} in {kinds[name]['more']}, less in {kinds[name]['less']}" for name in best]
+        said[0] = said[0].replace(" in ", " is worth more than GRPO in ", 1).replace(", less", f" {scope}, less")
+        out.append(f"Per {unit} step, {'; '.join(said)}.")
     return out
 
 
@@ -99,7 +101,8 @@ def _measured(here: Sequence[Cell]) -> str:
 
 def _lead(here: Sequence[Cell], leads: Leads) -> str:
     """Who is worth most per sampled step, and how much of the headroom that is."""
-    parts, behind = [], []
+    parts: list[str] = []
+    behind: list[Cell] = []
     for name in dict.fromkeys(row.estimator for row, _ in leads.values() if row is not None):
         own = [(cell, row) for cell in here if (row := leads[cell.policy][0]) is not None and row.estimator == name]
         values = _listed(worth(row, _SIMULATOR) for _, row in own)
@@ -130,7 +133,7 @@ def _compared(name: str, here: Sequence[Cell], leads: Leads) -> str:
         "same": f"shows no difference from GRPO that {_seeds(here)} can show",
         "unknown": "points away from the exact gradient",
     }
-    parts = []
+    parts: list[str] = []
     for kind, text in words.items():
         if kind in groups:
             values = _listed(worth(row, _SIMULATOR) for _, row in groups[kind])

@@ -189,8 +189,8 @@ def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
     axes.tick_params(axis="y", colors=SOFT)
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.set_xlabel("cost: environment steps spent per sampled step")
-    axes.set_ylabel("score: GRPO-equivalents per trained step")
+    axes.set_xlabel("environment steps spent per sampled step")
+    axes.set_ylabel("GRPO-eq. per trained step")
 
 
 def _label(axes: Axes, labels: Sequence[tuple[str, float, float]], column: float, gap: float = 1.6) -> None:

@@ -1,0 +1,230 @@
+"""The subcommands, as functions whose parameters are the options."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from credit_envs import registry
+from credit_envs.cli.progress import progress
+from credit_envs.credit import DEFAULT
+from credit_envs.errors import CreditEnvsError, check_range, need
+from credit_envs.evaluation import Config, open_results
+from credit_envs.evaluation.run import default_jobs
+from credit_envs.evaluation.run import run as run_evaluation
+
+Names = tyro.conf.Positional[tuple[str, ...]]
+Name = tyro.conf.Positional[str]
+_USUAL = Config()
+
+
+def evaluate(
+    estimators: Annotated[Names, tyro.conf.arg(metavar="ESTIMATOR")] = DEFAULT,
+    environments: tuple[str, ...] = ("foundation-v0",),
+    budget: int = _USUAL.budget,
+    seeds: int = _USUAL.seeds,
+    first_seed: int = _USUAL.first_seed,
+    group_size: int = _USUAL.group_size,
+    levels: tuple[float, ...] = _USUAL.levels,
+    match_discount: bool = _USUAL.match_discount,
+    extra_steps: int = _USUAL.extra_steps,
+    device: str = _USUAL.device,
+    restore: str = _USUAL.restore,
+    knobs: tuple[str, ...] = (),
+    output: Path | None = None,
+    jobs: int | None = None,
+) -> int:
+    """Score credit estimators against the exact credit; without arguments, all of them on the suite foundation-v0.
+
+    The same command again goes on where an earlier one was interrupted.
+
+    Args:
+        estimators: Names (see `credit-envs list`) or FILE.py:FUNCTION.
+        environments: Ids, saved tables (.npz), or one suite.
+        budget: Environment steps of the sample, per seed and policy.
+        seeds: Number of replicates.
+        first_seed: Seed of the first replicate.
+        group_size: Rollouts per group.
+        levels: Policies, as shares of the way from uniform to optimal play.
+        match_discount: Score estimators once more at the environment's discount.
+        extra_steps: Environment steps that an estimator may spend beyond the sample, per seed and policy.
+        device: cpu or cuda.
+        restore: What entering a stored state costs: free, replay or none.
+        knobs: Knobs and dials of every environment, as NAME=VALUE.
+        output: Folder of the results (default: results/evaluate-DIGEST).
+        jobs: Processes (default: one per core).
+    """
+    need("matplotlib", "eval")
+    config = Config(
+        environments=_environments(environments),
+        estimators=estimators,
+        budget=budget,
+        seeds=seeds,
+        first_seed=first_seed,
+        group_size=group_size,
+        levels=levels,
+        match_discount=match_discount,
+        extra_steps=extra_steps,
+        device=device,
+        restore=restore,
+        knobs=_settings(knobs),
+    ).check()
+    if jobs is not None:
+        check_range("jobs", jobs, 1, 4096, integer=True)
+    folder = output if output is not None else Path("results") / f"evaluate-{config.digest}"
+    try:
+        with progress("evaluate") as tell:
+            run_evaluation(config, folder, jobs or default_jobs(), tell)
+    except KeyboardInterrupt:
+        kept = sum(1 for _ in (folder / "cells").glob("*.json"))
+        cells = len(config.environments) * len(config.levels) * config.seeds
+        raise KeyboardInterrupt(
+            f"interrupted; {kept} of {cells} cells are kept in {folder}, and the same command goes on from there"
+        ) from None
+    return report(str(folder))
+
+
+def report(folder: Name) -> int:
+    """Print the tables of results and write their page again.
+
+    Args:
+        folder: Folder of results.
+    """
+    from credit_envs.report import print_results, write_page
+    from credit_envs.report.reading import command
+    from credit_envs.report.terminal import terminal
+
+    results = open_results(folder)
+    page = write_page(results)
+    console = terminal()
+    print_results(results, console)
+    lines = {"report": page, "records": results.folder / "records.jsonl", "again": command(results.config)}
+    console.print()
+    for name, value in lines.items():
+        console.print(f"{name + ':':9}{value}", markup=False, soft_wrap=True)
+    return 0
+
+
+def list_() -> int:
+    """List environments with their knobs, dials, and estimators."""
+    from credit_envs.cli import inspection
+
+    inspection.print_lists()
+    return 0
+
+
+def show(env_id: Name, knobs: Names = (), instance: int = 0) -> int:
+    """Show an environment: what the oracle measures, and optimal play.
+
+    Args:
+        env_id: Id, or path of a saved table (.npz).
+        knobs: Knobs and dials, as NAME=VALUE.
+        instance: Instance seed of a family.
+    """
+    from credit_envs.cli import inspection
+
+    settings = _settings(knobs)
+    if env_id.endswith(".npz"):
+        from credit_envs import dials
+        from credit_envs.table.storage import load
+
+        _file(env_id)
+        table = dials.apply(load(env_id), **settings)
+    else:
+        table = registry.make_table(env_id, instance, **settings)
+    inspection.print_table(table)
+    return 0
+
+
+def compile_(
+    env_id: Name,
+    output: Path,
+    checkpoint: Path | None = None,
+    horizon: int | None = None,
+    max_states: int = 1_000_000,
+    max_seconds: float | None = None,
+) -> int:
+    """Turn any enumerable Gymnasium environment into a table.
+
+    Args:
+        env_id: Id of the Gymnasium environment.
+        output: Path of the table (.npz).
+        checkpoint: File in which an interrupted exploration is kept, and from which it goes on.
+        horizon: Steps after which episodes end (default: the environment's own limit).
+        max_states: States after which exploration gives up.
+        max_seconds: Seconds after which exploration gives up.
+    """
+    from credit_envs.cli import inspection
+
+    if output.suffix != ".npz":
+        raise CreditEnvsError(f"output={str(output)!r}: expected a path that ends in .npz")
+    began = time.perf_counter()
+    options = {"checkpoint": checkpoint, "max_states": max_states, "max_seconds": max_seconds}
+    table = inspection.imported(env_id, horizon, options)
+    table.save(output)
+    print(
+        f"{env_id}: {table.n_states:,} states, {table.n_edges:,} state-action pairs, {time.perf_counter() - began:.1f} s"
+    )
+    inspection.print_table(table, play=False)
+    print(f"table:   {output}\nscore:   {shlex.join(['credit-envs', 'evaluate', '--environments', str(output)])}")
+    return 0
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """Reads the arguments and runs a subcommand; ends the process as argparse does if they cannot be read."""
+    subcommands = {"evaluate": evaluate, "report": report, "list": list_, "show": show, "compile": compile_}
+    code = tyro.extras.subcommand_cli_from_dict(
+        subcommands,
+        prog="credit-envs",
+        description="Environments in which the true credit of every action is known.",
+        args=argv,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return int(code)
+
+
+def _environments(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns full ids of suites, ids and paths, so that one configuration has one name."""
+    found: list[str] = []
+    for name in names:
+        if name in registry.SUITES:
+            found += registry.suite(name)
+        elif name.endswith(".npz"):
+            found.append(_file(name))
+        else:
+            found.append(_known(name))
+    return tuple(dict.fromkeys(found))
+
+
+def _known(name: str) -> str:
+    try:
+        return registry.entry(name).id
+    except CreditEnvsError as error:
+        suites = ", ".join(registry.SUITES)
+        raise CreditEnvsError(f"{error} (suites: {suites}; saved tables end in .npz)") from None
+
+
+def _file(path: str) -> str:
+    if not Path(path).is_file():
+        raise CreditEnvsError(f"environment {path!r}: there is no such file")
+    return path
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Reads NAME=VALUE pairs; values are Python literals, anything else is a word."""
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise CreditEnvsError(f"knob {pair!r}: expected NAME=VALUE, such as slip=0.1")
+        try:
+            out[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            out[name] = value
+    return out

@@ -1,0 +1,126 @@
+"""Looking at environments and estimators: lists, measured dials, a transcript of optimal play."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from credit_envs import registry
+from credit_envs.credit import METHODS, NEEDS
+from credit_envs.dials import DIALS
+from credit_envs.errors import CreditEnvsError
+from credit_envs.families import FAMILIES
+from credit_envs.oracle import measure, optimal
+from credit_envs.report.terminal import terminal
+from credit_envs.table.mdp import TabularMDP
+
+_MOST_STEPS = 30
+_LONGEST_TEXT = 400
+
+
+def print_lists() -> None:
+    """Prints the registered environments, the dials and the estimators."""
+    from rich import box
+    from rich.table import Table
+
+    console = terminal()
+    plain: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "title_justify": "left"}
+    environments = Table("id", "what it is", "knobs", title="Environments", **plain)
+    for entry in registry.ENTRIES:
+        family = FAMILIES.get(entry.target) if entry.source == "family" else None
+        about = family.summary if family else f"{entry.target}, imported"
+        knobs = ", ".join(f"{name}={knob.default}" for name, knob in family.knobs.items()) if family else "–"
+        environments.add_row(entry.id, about, knobs)
+    dials = Table("dial", "range", "what it turns", "measured as", title="Dials, on every environment", **plain)
+    for dial in DIALS.values():
+        dials.add_row(dial.name, f"{dial.low:g} … {dial.high:g}", dial.doc, dial.quantity)
+    methods = Table("estimator", "per", "γ", "needs", "status", "source", title="Estimators", **plain)
+    for method in METHODS.values():
+        gamma = "" if method.gamma is None else f"{method.gamma:g}"
+        methods.add_row(method.name, method.granularity, gamma, ", ".join(method.needs), method.status, method.source)
+    needs = Table("need", "what it is", title="What estimators may ask for", **plain)
+    for name, about in NEEDS.items():
+        needs.add_row(name, about)
+    for table in (environments, dials, methods, needs):
+        console.print(table)
+        console.print()
+    console.print(f"suites: {', '.join(registry.SUITES)}", markup=False)
+
+
+def print_table(table: TabularMDP, play: bool = True) -> None:
+    """Prints what the oracle measures on a table under uniform play, and optimal play if asked for."""
+    from rich import box
+    from rich.table import Table
+
+    console = terminal()
+    console.print(f"{table.name}  {table.n_states:,} states, horizon {table.horizon}", style="bold", markup=False)
+    if table.knobs:
+        console.print("knobs: " + ", ".join(f"{k}={v}" for k, v in table.knobs.items()), style="dim", markup=False)
+    grid = Table("measured under uniform play", "", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid.columns[1].justify = "right"
+    for name, value in measure(table).items():
+        grid.add_row(name.replace("_", " "), f"{value:,.4g}" if isfinite(value) else "–")
+    console.print(grid)
+    if play:
+        console.print()
+        for line in transcript(table):
+            console.print(line, markup=False)
+
+
+def transcript(table: TabularMDP, seed: int = 0) -> list[str]:
+    """Returns the lines of one episode of optimal play, in the words of the text view."""
+    best, rng = optimal(table), np.random.default_rng(seed)
+    words = table.view("text")
+
+    def seen(state: int) -> str:
+        shown = " ".join(str(next(iter(words.rows(np.array([state]))))).split())
+        return shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}…"
+
+    state = int(rng.choice(table.start_state, p=table.start_probability))
+    lines, total = [f"optimal play (J = {best.J:.4g}, {best.length:.4g} steps on average):", f"  0. {seen(state)}"], 0.0
+    for t in range(table.horizon):
+        edge = int(best.greedy(t)[state])
+        outcomes = np.arange(table.outcome_start[edge], table.outcome_start[edge + 1])
+        drawn = int(rng.choice(outcomes, p=table.probability[outcomes] / table.probability[outcomes].sum()))
+        reward, state = float(table.reward_at(t, table.reward[drawn])), int(table.successor[drawn])
+        ended = bool(table.terminal[drawn])
+        if t == table.horizon - 1 and not ended and table.cutoff_reward is not None:
+            reward += float(table.cutoff_reward[state])
+        total += table.discount**t * reward
+        if t < _MOST_STEPS:
+            paid = f", reward {reward:.4g}" if reward else ""
+            lines.append(f"{t + 1:3d}. {table.action_names[table.edge_action[edge]]}{paid}: {seen(state)}")
+        if ended:
+            break
+    if t >= _MOST_STEPS:
+        lines.append(f"     … {t + 1 - _MOST_STEPS} more steps")
+    return [*lines, f"return {total:.4g}"]
+
+
+def imported(env_id: str, horizon: int | None, options: Mapping[str, Any]) -> TabularMDP:
+    """Imports a Gymnasium environment: through its ``P`` if it lists its dynamics there, else by exploring it.
+
+    Raises:
+        CreditEnvsError: if it cannot be made or enumerated.
+    """
+    import gymnasium
+
+    from credit_envs.importers import import_gymnasium, import_toy_text
+    from credit_envs.importers.making import made
+
+    try:
+        env = made(env_id, {})
+    except gymnasium.error.Error as error:
+        raise CreditEnvsError(f"{env_id}: Gymnasium cannot make it ({error})") from error
+    listed = hasattr(env.unwrapped, "P")
+    env.close()
+    if listed:
+        return import_toy_text(env_id, horizon=horizon)
+    known = inspect.signature(import_gymnasium).parameters
+    return import_gymnasium(
+        env_id, horizon=horizon, **{name: value for name, value in options.items() if name in known}
+    )
