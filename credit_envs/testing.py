@@ -236,7 +236,9 @@ def check_table(table: TabularMDP, *, steps: int = 300, seed: int = 0) -> None:
 def _row_bytes(space: gymnasium.Space[Any]) -> int:
     if isinstance(space, gymnasium.spaces.Dict):
         return sum(_row_bytes(part) for part in space.spaces.values())
-    return int(np.prod(space.shape or (1,))) * int(np.dtype(space.dtype).itemsize) if space.dtype is not str else 256
+    if isinstance(space, gymnasium.spaces.Text):
+        return 256
+    return int(np.prod(space.shape or (1,))) * int(np.dtype(space.dtype).itemsize)
 
 
 def _check_storage(table: TabularMDP) -> None:

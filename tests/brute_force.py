@@ -208,13 +208,14 @@ def rich_table(
     draw: st.DrawFn, max_states: int = 5, max_actions: int = 3, max_horizon: int = 3, layers: bool = True
 ) -> TabularMDP:
     """A random table with everything a table can have: discount, reward factors, cut-off rewards, aliasing, layers."""
+    # Sizes come from the seed: hypothesis prefers small ones, and pruning takes more away.
     seed = draw(st.integers(0, 2**20))
     rng = np.random.default_rng(seed)
     table = make_random_table(
         seed,
-        n_states=draw(st.integers(1, max_states)),
-        n_actions=draw(st.integers(1, max_actions)),
-        horizon=draw(st.integers(1, max_horizon)),
+        n_states=int(rng.integers((max_states + 1) // 2, max_states + 1)),
+        n_actions=int(rng.integers(1, max_actions + 1)),
+        horizon=int(rng.integers(1, max_horizon + 1)),
         layered=draw(st.booleans()),
         n_starts=draw(st.integers(1, 2)),
         discount=draw(st.sampled_from([1.0, 0.9, 0.5])),

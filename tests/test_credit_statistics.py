@@ -63,11 +63,12 @@ def assert_biased(table, sample, excess):
 
 
 def level(sample, values, advantage):
-    """Q(s_t, a_t) − V_0(context)."""
+    """What was paid before step t, plus Q(s_t, a_t) − V_0(context); with rewards at the end only, Q − V_0."""
     state, step = sample.truth.state, torch.arange(sample.truth.state.shape[1])
     value = torch.from_numpy(values.V)[step, state]
     first = torch.from_numpy(values.context_values)[sample.trajectories.context]
-    return torch.where(sample.trajectories.mask, advantage + value - first[:, None], 0.0)
+    paid = sample.trajectories.reward.cumsum(1) - sample.trajectories.reward
+    return torch.where(sample.trajectories.mask, paid + advantage + value - first[:, None], 0.0)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -103,7 +104,7 @@ def listed(rows, n_states, n_actions, *, start, horizon, **fields):
 
 
 def test_gigpo_where_every_rollout_passes_every_anchor_once():
-    """Anchor groups of fixed size n: E[Â | s, a] = (n−1)/n [(Q − V_0) + ω A_γ], with γ the estimator's discount."""
+    """Anchor groups of fixed size n: E[Â | s, a] = (n−1)/n (level + ω A_γ), with γ the estimator's discount."""
     rows = []
     for s in range(4):
         last, after = s == 3, min(s + 1, 3)
@@ -193,6 +194,20 @@ def test_many_continuations_give_the_advantage():
     k = 20_000
     credit = vineppo(sample.trajectories, continuations=provided["continuations"], k=k)
     assert float((credit - provided["advantage"]).abs().max()) < 5 * np.sqrt(0.5 / k)
+
+
+def test_level_of_terminal_rewards():
+    """Where only the end pays, E[RLOO | s, a] = Q − V_0 and E[Dr.GRPO | s, a] = (n−1)/n (Q − V_0)."""
+    table = winning_tree(3, 1)
+    policy = random_rows(5, table.n_states, 2) * 0.6 + 0.2
+    values = evaluate(table, policy)
+    sample = Sampler(table, policy, 1).groups(GROUPS, SIZE)
+    step, edge = torch.arange(3).expand_as(sample.truth.edge).numpy(), sample.truth.edge.numpy()
+    target = torch.from_numpy(values.q_at(step, edge) - values.J)
+    for credit, factor in ((rloo(sample.trajectories), 1.0), (dr_grpo(sample.trajectories), (SIZE - 1) / SIZE)):
+        z = z_scores(table, sample, credit - factor * target)
+        assert len(z) == table.n_edges
+        assert np.abs(z).max() < 4.5
 
 
 # -- gradients -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The single environment: Gymnasium's and SB3's checkers, exact luck, errors, rendering, snapshots, truth."""
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -231,7 +232,7 @@ def test_seeds_are_honoured_and_restart_the_count():
         env = faces.TabularEnv(table)
         env.reset(seed=11)
         walk = [env.state]
-        for k in range(60):
+        for _ in range(60):
             walk.append(env.step(2)[0])
             if env.t == table.horizon:
                 env.reset()
@@ -280,6 +281,21 @@ def test_snapshots_bring_fresh_luck_unless_a_branch_is_named():
     env.reset()
     assert env.snapshot().rollout == 1
     assert env.snapshot().branch == 0
+
+
+def test_a_deep_copy_plays_the_same_luck_and_goes_its_own_way():
+    table = dressed(horizon=40)
+    env = faces.TabularEnv(table.replace(terminal=np.zeros_like(table.terminal)))
+    env.reset(seed=3)
+    env.step(2)
+    twin = copy.deepcopy(env)
+    assert twin.snapshot() == env.snapshot()
+    ours = [env.step(2)[:2] for _ in range(30)]
+    assert twin.t == 1
+    assert [twin.step(2)[:2] for _ in range(30)] == ours
+    twin.reset(seed=8)
+    assert env.t == 31
+    assert env.snapshot().seed == 3
 
 
 def test_restore_modes_charge_or_refuse():

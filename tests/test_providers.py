@@ -12,7 +12,7 @@ from credit_envs.credit import NEEDS
 from credit_envs.evaluation.providers import Provided
 from credit_envs.oracle import Policy, evaluate, uniform
 from credit_envs.sampling import Sampler
-from credit_envs.table import Emission
+from credit_envs.table import Emission, from_outcomes
 
 few = settings(max_examples=40, deadline=None)
 
@@ -24,7 +24,7 @@ def provided(table, policy, seed=0, n=12):
 
 def taken(scene):
     """(rollout, step, state, executed action or None) of every step."""
-    table, truth = scene.values.table, scene.sample.truth
+    table, truth = scene.exact.table, scene.sample.truth
     for i, t in torch.nonzero(scene.sample.trajectories.mask).tolist():
         edge = int(truth.edge[i, t])
         yield i, t, int(truth.state[i, t]), None if edge < 0 else int(table.edge_action[edge])
@@ -113,3 +113,21 @@ def test_it_is_a_mapping_of_the_declared_needs():
     assert scene["advantage"] is scene["advantage"]  # made once
     with pytest.raises(KeyError):
         scene["nonsense"]
+
+
+def test_projection_weighs_states_by_how_often_they_choose_the_action():
+    # Two starts that look alike: in one, action 0 is chosen with 0.9 and pays 1; in the other with 0.1 and pays 0.
+    rows = {
+        "state": np.array([0, 0, 1, 1]),
+        "action": np.array([0, 1, 0, 1]),
+        "successor": np.zeros(4, dtype=int),
+        "probability": np.ones(4),
+        "reward": np.array([1.0, 0.0, 0.0, 0.0]),
+        "terminal": np.ones(4, dtype=bool),
+    }
+    table = from_outcomes("two", 2, 2, rows, start={0: 0.5, 1: 0.5}, horizon=1, emission=Emission([0, 0]))
+    scene = provided(table, Policy("state", np.array([[0.9, 0.1], [0.1, 0.9]])), n=200)
+    action = scene.sample.trajectories.action[:, 0]
+    # A(s=0, 0) = 0.1, A(s=0, 1) = −0.9, A(s=1, ·) = 0; P(s=0 | action 0) = 0.9, P(s=0 | action 1) = 0.1.
+    expected = torch.where(action == 0, 0.9 * 0.1, 0.1 * -0.9)
+    assert torch.allclose(scene["projected_advantage"][:, 0], expected.double())

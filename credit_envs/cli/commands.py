@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import shlex
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import tyro
 from credit_envs import registry
 from credit_envs.cli.progress import progress
 from credit_envs.credit import DEFAULT
-from credit_envs.errors import CreditEnvsError, check_range, need
+from credit_envs.errors import CreditEnvsError, check_range, need, unknown
 from credit_envs.evaluation import Config, open_results
 from credit_envs.evaluation.run import default_jobs
 from credit_envs.evaluation.run import run as run_evaluation
@@ -177,16 +178,29 @@ def compile_(
 
 
 def run(argv: Sequence[str] | None) -> int:
-    """Reads the arguments and runs a subcommand; ends the process as argparse does if they cannot be read."""
-    subcommands = {"evaluate": evaluate, "report": report, "list": list_, "show": show, "compile": compile_}
-    code = tyro.extras.subcommand_cli_from_dict(
+    """Reads the arguments and runs a subcommand; ends the process as argparse does if its options cannot be read.
+
+    Raises:
+        CreditEnvsError: for an unknown subcommand (with the nearest known ones), and whatever a subcommand raises.
+    """
+    subcommands: dict[str, Callable[..., int]] = {
+        "evaluate": evaluate,
+        "report": report,
+        "list": list_,
+        "show": show,
+        "compile": compile_,
+    }
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and not given[0].startswith("-") and given[0] not in subcommands:
+        raise unknown("command", given[0], subcommands)
+    code: int = tyro.extras.subcommand_cli_from_dict(
         subcommands,
         prog="credit-envs",
         description="Environments in which the true credit of every action is known.",
-        args=argv,
+        args=given,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return int(code)
+    return code
 
 
 def _environments(names: Sequence[str]) -> tuple[str, ...]:

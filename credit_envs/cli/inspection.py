@@ -19,16 +19,24 @@ from credit_envs.report.terminal import terminal
 from credit_envs.table.mdp import TabularMDP
 
 _MOST_STEPS = 30
+_MOST_VALUES = 50_000_000
 _LONGEST_TEXT = 400
 
 
 def print_lists() -> None:
     """Prints the registered environments, the dials and the estimators."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     console = terminal()
-    plain: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "title_justify": "left"}
+    plain: dict[str, Any] = {
+        "title_justify": "left",
+        "box": box.SIMPLE_HEAD,
+        "show_edge": False,
+        "pad_edge": False,
+        "padding": (0, 1, 0, 0),
+    }
     environments = Table("id", "what it is", "knobs", title="Environments", **plain)
     for entry in registry.ENTRIES:
         family = FAMILIES.get(entry.target) if entry.source == "family" else None
@@ -41,10 +49,12 @@ def print_lists() -> None:
     methods = Table("estimator", "per", "γ", "needs", "status", "source", title="Estimators", **plain)
     for method in METHODS.values():
         gamma = "" if method.gamma is None else f"{method.gamma:g}"
-        methods.add_row(method.name, method.granularity, gamma, ", ".join(method.needs), method.status, method.source)
+        methods.add_row(
+            method.name, method.granularity, gamma, ", ".join(method.needs), method.status, escape(method.source)
+        )
     needs = Table("need", "what it is", title="What estimators may ask for", **plain)
     for name, about in NEEDS.items():
-        needs.add_row(name, about)
+        needs.add_row(name, escape(about))
     for table in (environments, dials, methods, needs):
         console.print(table)
         console.print()
@@ -60,6 +70,9 @@ def print_table(table: TabularMDP, play: bool = True) -> None:
     console.print(f"{table.name}  {table.n_states:,} states, horizon {table.horizon}", style="bold", markup=False)
     if table.knobs:
         console.print("knobs: " + ", ".join(f"{k}={v}" for k, v in table.knobs.items()), style="dim", markup=False)
+    if table.n_states * (table.horizon + 1) > _MOST_VALUES:
+        console.print("too large to measure in passing: values at every step and state would not fit in memory")
+        return
     grid = Table("measured under uniform play", "", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     grid.columns[1].justify = "right"
     for name, value in measure(table).items():

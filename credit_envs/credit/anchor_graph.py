@@ -159,21 +159,27 @@ def _solve(
         return inside.new_zeros(n)
     rows = torch.nonzero(shared).squeeze(1)
     k = len(rows)
+    # Only shared anchors are unknowns; a carry of 0 makes the successor of a rollout's last one irrelevant.
+    used = torch.zeros(n, dtype=torch.bool, device=ids.device).index_fill_(0, ids[rows], True)
+    place = (used.cumsum(0) - 1).clamp(min=0)
+    m = int(used.sum())
     number = torch.zeros(len(ids), dtype=torch.int64, device=ids.device)
     number[rows] = torch.arange(k, device=ids.device)
-    at, upon = (x.cpu().numpy() for x in (ids[rows], ids[safe[rows]]))
+    at, upon = (place[x].cpu().numpy() for x in (ids[rows], ids[safe[rows]]))
     w, c, drive = (x.cpu().numpy() for x in (share[rows], carry[rows], inside[rows]))
-    average = sparse.csr_array((w, (at, np.arange(k))), shape=(n, k))
+    average = sparse.csr_array((w, (at, np.arange(k))), shape=(m, k))
     if lam == 0:
-        onward = sparse.csr_array((w * c, (at, upon)), shape=(n, n))
+        onward = sparse.csr_array((w * c, (at, upon)), shape=(m, m))
         right = average @ drive
-        solved: Floats = splu(sparse.csc_array(sparse.eye_array(n) - onward)).solve(right)
+        solved: Floats = splu(sparse.csc_array(sparse.eye_array(m) - onward)).solve(right)
     else:
-        up = sparse.csr_array(((1 - lam) * c, (np.arange(k), upon)), shape=(k, n))
+        up = sparse.csr_array(((1 - lam) * c, (np.arange(k), upon)), shape=(k, m))
         chained = sparse.csr_array((lam * c, (np.arange(k), number[safe[rows]].cpu().numpy())), shape=(k, k))
-        system = sparse.block_array([[sparse.eye_array(k) - chained, -up], [-average, sparse.eye_array(n)]])
-        solved = splu(sparse.csc_array(system)).solve(np.concatenate([drive, np.zeros(n)]))[k:]
-    return torch.from_numpy(solved).to(inside.device)
+        system = sparse.block_array([[sparse.eye_array(k) - chained, -up], [-average, sparse.eye_array(m)]])
+        solved = splu(sparse.csc_array(system)).solve(np.concatenate([drive, np.zeros(m)]))[k:]
+    value = inside.new_zeros(n)
+    value[used] = torch.from_numpy(solved).to(inside.device)
+    return value
 
 
 def _targets(

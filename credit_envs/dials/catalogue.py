@@ -1,4 +1,7 @@
-"""The dials as one table of data in their fixed order: slip, delay, density, unit, horizon, then dials on looks."""
+"""The dials as one table of data in their fixed order.
+
+Slip, delay, density, unit, horizon; then plan and spell, which split steps into sub-steps; then dials on looks.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import numpy as np
 from credit_envs.arrays import AnyArray
 from credit_envs.dials import dynamics, observation, perception, stretch, timing
 from credit_envs.dials.memory import MAX_STATES
+from credit_envs.dials.plan import MAX_SUBGOALS, plan, symbols
+from credit_envs.dials.spell import spell, token_counts
 from credit_envs.errors import CreditEnvsError, check_range, unknown
 from credit_envs.oracle.measure import anchor_quality, reward_timing, spread
 from credit_envs.oracle.measure import perception as perceive
@@ -117,6 +122,30 @@ DIALS: dict[str, Dial] = {
             "steps after which episodes are cut off",
             integer=True,
             steps=lambda table: np.arange(1, table.horizon + 1),
+        ),
+        Dial(
+            "plan",
+            plan,
+            "symbols",
+            lambda table, _: symbols(table),
+            0,
+            MAX_SUBGOALS,
+            "subgoal symbols of the plan that the policy states at every step (0: no plan)",
+            integer=True,
+            options={"max_states": MAX_STATES},
+            steps=lambda _: np.arange(MAX_SUBGOALS + 1),
+        ),
+        Dial(
+            "spell",
+            spell,
+            "tokens_per_turn",
+            lambda table, policy: token_counts(table, policy).tokens,
+            0,
+            1,
+            "whether commands are uttered word by word",
+            integer=True,
+            options={"spell_pad": False, "max_states": MAX_STATES},
+            steps=lambda _: np.arange(2),
         ),
         Dial(
             "aliasing",

@@ -127,7 +127,10 @@ def load_method(name: str | Callable[..., Any] | Method) -> Method:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise CreditEnvsError(f"estimator={name!r}: {path} cannot be imported ({type(error).__name__}: {error})") from error
     found = getattr(module, function, None)
     if not callable(found):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from credit_envs.oracle.evaluation import Values, occupancy
+from credit_envs.oracle.policy import effective
 from credit_envs.sampling.sampler import Sampler
 from credit_envs.sampling.trajectories import Sample
 from credit_envs.table.observer import Observer
@@ -83,19 +84,20 @@ class Provided(Mapping[str, Any]):
         return self._spread(advantage)
 
     def _projected(self) -> Tensor:
-        """Averages the advantage over the states that look alike, weighted by occupancy at the same step."""
+        """Averages the advantage over the states that look alike, weighted by how often they take the action at that step."""
         table = self.exact.table
         looks = table.emission.base
         if table.emission.n_base == table.n_states:
             exact: Tensor = self["advantage"]
             return exact
         step, _, edge = self._visited()
-        d = occupancy(table, self.sampler.policy.policy)
+        policy = self.sampler.policy.policy
+        d, chosen = occupancy(table, policy), effective(table, policy).edge
         cell = looks[table.edge_state].astype(np.int64) * table.n_actions + table.edge_action
         flat = np.zeros(step.size)
         for t in np.unique(step):
             now = np.flatnonzero((step == t) & (edge >= 0))
-            weight = d[t][table.edge_state]
+            weight = d[t][table.edge_state] * chosen
             excess = self.exact.q_edges(int(t)) - self.exact.V[t][table.edge_state]
             total = np.bincount(cell, weight * excess)
             share = np.bincount(cell, weight)

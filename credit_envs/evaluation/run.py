@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,9 +88,10 @@ def _done(folder: Path) -> int:
 def _in_processes(config: Config, folder: Path, jobs: int, report: Callable[[str], None]) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(config.environments)), mp_context=context) as pool:
-        futures: dict[Future[None], str] = {
-            pool.submit(_task, config, environment, str(folder)): environment for environment in config.environments
-        }
+        with _deaf_to_interrupts():
+            futures: dict[Future[None], str] = {
+                pool.submit(_task, config, environment, str(folder)): environment for environment in config.environments
+            }
         try:
             while not all(future.done() for future in futures):
                 running = [name.removeprefix("credit/") for future, name in futures.items() if future.running()]
@@ -102,6 +106,19 @@ def _in_processes(config: Config, folder: Path, jobs: int, report: Callable[[str
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Lets processes that are started inside ignore Ctrl-C, which a terminal sends to all: this one stops them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def _task(config: Config, environment: str, folder: str) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, typeof, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit, typeof
 
 from credit_envs.table.draws import BITS, GOLDEN, MIX_1, MIX_2
 
@@ -25,24 +23,6 @@ EDGE = np.dtype([("action", np.int32), ("outcome", np.int32)])
 
 OUTCOME = np.dtype([("reward", np.float64), ("successor", np.int32), ("terminal", np.int32)])
 """One outcome of an edge."""
-
-
-def _type_copy_row(_: Any, target: Any, i: Any, source: Any, j: Any, width: Any) -> Any:  # noqa: ARG001 (numba's types)
-    """Copies row j of a contiguous array, ``width`` bytes, to row i of another: 1.3 times faster than a loop."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ends = []
-        for array, row, kind in ((args[0], args[1], signature.args[0]), (args[2], args[3], signature.args[2])):
-            data = context.make_array(kind)(context, builder, array).data
-            data = builder.bitcast(data, cgutils.voidptr_t)
-            ends.append(builder.gep(data, [builder.mul(row, args[4])]))
-        cgutils.raw_memcpy(builder, ends[0], ends[1], args[4], 1)  # type: ignore[no-untyped-call]
-        return context.get_dummy_value()
-
-    return types.void(target, types.intp, source, types.intp, types.intp), generate
-
-
-_copy_row: Any = intrinsic(_type_copy_row)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -120,7 +100,7 @@ def step(
         affine: float64 ``[H, 2]``, scale and shift of the rewards by step, or None.
         cutoff: float64 ``[S]``, or None.
         look: int32 ``[S]``, row of each state's observation; None where it is the state.
-        rows: uint8 ``[n, B]``, observation rows, or None.
+        rows: records ``[n]``, observation rows, or None; being of known size, they are copied in a few instructions.
         n_actions: A.
         horizon: step at which episodes terminate.
         limit: step from which on they are truncated, or None.
@@ -131,7 +111,7 @@ def step(
         truncated: bool ``[N]``, written; None without a limit.
         final: int32 ``[N, 2]``, written: last state and step of the episodes that ended; these restart at once. None
             unless autoreset happens in the same step.
-        shown: ``[N, ...]`` of B bytes each, written; None without rows.
+        shown: records ``[N]``, written; None without rows.
 
     Returns:
         The number of episodes that ended; −1 if an action is out of range, and then nothing has changed.
@@ -186,12 +166,11 @@ def step(
                     final[i, 0], final[i, 1] = following, t
                     _begin(lanes, seeds, i, starts, threshold is None)
     if rows is not None:
-        width = np.int64(rows.shape[1])
         for i in range(lanes.size):
             row = np.uintp(lanes[i].state)
             if look is not None:
                 row = np.uintp(look[row])
-            _copy_row(shown, i, rows, np.intp(row), width)
+            shown[i] = rows[row]
     return ended
 
 

@@ -62,7 +62,7 @@ class Listing:
         self._table, self._observer = table, observer
         self._nodes: dict[int, Node] = {}
         self._looks: dict[int, Any] = {}
-        self._block = _block(table, observer.space)
+        self._block = _block(observer.space)
         self.copy = _copier(observer.space)
 
     def enter(self, state: int) -> Node:
@@ -128,10 +128,10 @@ class Listing:
         return node[named]
 
 
-def _block(table: TabularMDP, space: gymnasium.Space[Any]) -> int:
+def _block(space: gymnasium.Space[Any]) -> int:
     """Returns how many neighbours are decoded at once: small planes cost hardly more together than one alone."""
     small = isinstance(space, gymnasium.spaces.Box) and int(np.prod(space.shape)) * space.dtype.itemsize <= _SMALL
-    return BLOCK if small and not table.emission.layers else 1
+    return BLOCK if small else 1
 
 
 def _split(rows: Any, space: gymnasium.Space[Any]) -> list[Any]:

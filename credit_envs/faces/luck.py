@@ -86,12 +86,14 @@ class Luck:
             row.extend([[]] * (t - len(row)))
             key = stream(self.seed, Purpose.EMISSION, 0, self.rollout, self.branch)
             whole = mix_word(stream(self.seed, Purpose.EMISSION, 0, self.rollout, 0), EPISODE)
-            row.extend(self._emissions(np.uint64(key), np.uint64(whole), t).tolist())
+            row.extend(
+                self._emissions(np.uint64(key), np.uint64(whole), t, AHEAD if t == self._since else LONGER).tolist()
+            )
         return row[t]
 
-    def _emissions(self, key: AnyArray | np.uint64, whole: AnyArray | np.uint64, t: int) -> Ints:
-        """Draws the layers' values int64 ``[..., AHEAD, layers]`` of times t onwards."""
-        step = mix_words(np.asarray(key)[..., None], np.arange(t, t + AHEAD))
+    def _emissions(self, key: AnyArray | np.uint64, whole: AnyArray | np.uint64, t: int, count: int) -> Ints:
+        """Draws the layers' values int64 ``[..., count, layers]`` of times t onwards."""
+        step = mix_words(np.asarray(key)[..., None], np.arange(t, t + count))
         episode = np.broadcast_to(np.asarray(whole)[..., None], step.shape)
         return np.stack([draws(episode if once else step, i) for i, once in enumerate(self._wanted[2])], axis=-1)
 
@@ -113,7 +115,7 @@ class Luck:
             listed = draws(streams(self._seed, Purpose.OUTCOME, 0, rollouts, 0)[:, None], steps).tolist()
         if layers:
             key = streams(self._seed, Purpose.EMISSION, 0, rollouts, 0)
-            shown = self._emissions(key, mix_words(key, EPISODE), 0).tolist()
+            shown = self._emissions(key, mix_words(key, EPISODE), 0, AHEAD).tolist()
         self._blocks = (begun, listed, shown)
 
 

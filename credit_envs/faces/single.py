@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 from bisect import bisect_right
@@ -297,6 +298,14 @@ class TabularEnv(gymnasium.Env[Any, Any]):
         if snapshot.over:
             self._node = self._over
         return self._look(node, snapshot.code), {} if self._bare else self._info(node, None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TabularEnv:
+        """Copies the environment with the luck to come; tables and what was listed of them are shared."""
+        twin = copy.copy(self)
+        twin._luck, twin._window = copy.copy(self._luck), None
+        twin._generator = copy.deepcopy(self._generator, memo)
+        twin.action_space = copy.deepcopy(self.action_space, memo)
+        return twin
 
     # -- parts -------------------------------------------------------------------------------------------------------
 

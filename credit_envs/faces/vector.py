@@ -79,12 +79,11 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         self._show = Batcher(observer, table.n_obs)
         self._truth = Truth(table, oracle_info=False, anchor_info=False)
         self._rows: AnyArray | None = None
-        self._shape: tuple[int, ...] | None = None
         self._layered = bool(table.emission.layers)
         rows = self._show.store
         if isinstance(rows, np.ndarray) and rows.dtype != object and not self._layered:
-            self._shape, self._dtype = (self.num_envs, *rows.shape[1:]), rows.dtype
-            self._rows = rows.reshape(len(rows), -1).view(np.uint8)
+            self._rows = np.empty(len(rows), np.dtype([("row", rows.dtype, rows.shape[1:])]))
+            self._rows["row"] = rows
         self._start: Any = kernels.begin
         self._lanes, self._seeds = np.zeros(self.num_envs, kernels.LANE), np.zeros(self.num_envs, kernels.SEED)
         self._state, self._time, self._over = (self._lanes[name] for name in ("state", "t", "over"))
@@ -192,14 +191,14 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             info |= self._masks(np.ones(n, dtype=np.bool_))
         if shown is None:
             return self._show(self._obs()), rewards, terminated, truncated, info
-        return shown, rewards, terminated, truncated, info
+        return shown["row"], rewards, terminated, truncated, info
 
     def _outputs(self) -> tuple[Any, ...]:
         """Returns new memory for what the kernel writes: rewards, terminated, truncated, last states, rows."""
         n = self.num_envs
         truncated = None if self._limit is None else np.empty(n, _BOOL)
         final = np.empty((n, 2), _INT32) if self._same_step else None
-        shown = None if self._shape is None else np.empty(self._shape, self._dtype)
+        shown = None if self._rows is None else np.empty(n, self._rows.dtype)
         return np.empty(n), np.empty(n, _BOOL), truncated, final, shown
 
     def render(self) -> tuple[Any, ...] | None:

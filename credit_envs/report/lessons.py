@@ -21,7 +21,10 @@ def sentences(results: Results) -> dict[str, str]:
 
 
 def verdict(found: Interval) -> str:
-    """Says what an interval of GRPO-equivalents supports: ``more``, ``less``, ``same`` (contains 1) or ``unknown``."""
+    """Says what an interval of GRPO-equivalents supports: ``more``, ``less``, ``same`` (contains 1) or ``unknown``.
+
+    Unknown are figures without an interval: the estimator's mean gradient, or GRPO's, does not point along the exact one.
+    """
     if not (isfinite(found.low) and isfinite(found.high)):
         return "unknown"
     return "more" if found.low > 1 + ROUNDING else "less" if found.high < 1 - ROUNDING else "same"
@@ -43,7 +46,7 @@ def leader(cell: Cell, price: str) -> tuple[Row | None, bool]:
 
 
 def tally(found: Sequence[Cell], price: str) -> dict[str, dict[str, int]]:
-    """Counts, per estimator, the cells in which it is worth more than GRPO, less, or neither that seeds can show."""
+    """Counts, per estimator, the cells in which it is worth ``more`` than GRPO, the ``same``, ``less``, or ``unknown``."""
     out: dict[str, dict[str, int]] = {}
     for cell in found:
         for row in cell.rivals:
@@ -131,7 +134,7 @@ def _compared(name: str, here: Sequence[Cell], leads: Leads) -> str:
         "more": "is worth more than GRPO",
         "less": "is worth less than GRPO",
         "same": f"shows no difference from GRPO that {_seeds(here)} can show",
-        "unknown": "points away from the exact gradient",
+        "unknown": "has no figure",
     }
     parts: list[str] = []
     for kind, text in words.items():

@@ -132,11 +132,13 @@ def number(value: float) -> str:
         return f"{value:.2f}"
     if size < 999.5:
         return f"{value:.0f}"
-    power = min(floor(log10(size) / 3), 3)
+    if size >= 1e9:
+        return f"{value:.0e}"
+    power = floor(log10(size) / 3)
     return (
-        f"{value / 1000**power:.2g}{' kMG'[power]}"
+        f"{value / 1000**power:.2g}{' kM'[power]}"
         if size / 1000**power < 100
-        else f"{value / 1000**power:.0f}{' kMG'[power]}"
+        else f"{value / 1000**power:.0f}{' kM'[power]}"
     )
 
 

@@ -30,13 +30,13 @@ def counts(found: Sequence[Cell]) -> str:
         entries = []
         for price in PRICES:
             kinds = by_price[price][name]
-            less = kinds["less"] + kinds["unknown"]
-            shown = f'<span class="win">{kinds["more"]}</span> / {kinds["same"]} / <span class="loss">{less}</span>'
-            entries.append(cell(shown, kinds["more"] - less / 1000))
+            more, same, less = (kinds[kind] for kind in ("more", "same", "less"))
+            shown = f'<span class="win">{more}</span> / {same} / <span class="loss">{less}</span>'
+            entries.append(cell(shown, more - less / 1000))
         rows.append(tag("tr", tag("th", text(name), scope="row"), *entries))
     caption = (
         f"In how many of the {len(found)} cells (environment × policy) the 95 % interval lies above GRPO / contains it / "
-        "lies below it, by what is scarce."
+        "lies below it, by what is scarce. Figures without an interval are not counted."
     )
     return table(caption, ("estimator", *PRICES), rows, "sortable")
 

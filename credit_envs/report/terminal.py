@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from credit_envs.credit import METHODS
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns that the tables take."""
 
-_COLUMNS = (("estimator", 12), *((price, 17) for price in PRICES), ("room", 5), ("rank", 5), ("top3", 4), ("err.", 4))
-_COSTS = (("steps", 5), ("ms", 5))
+_SCORES: Mapping[str, int] = {"room": 5, "rank": 5, "top3": 4, "err.": 4, "steps": 5, "ms": 5}
+_WIDEST_WORTH = 17
 
 _KEY = (
     "GRPO-equivalents with 95 % intervals: how many times fewer resources than GRPO (dr_grpo, the unit) for the same "
@@ -56,9 +56,10 @@ def print_results(results: Results, console: Console | None = None) -> None:
     for environment, here in by_environment(found).items():
         console.print()
         console.print(_heading(environment, here[0]))
-        for number_, cell in enumerate(here):
+        widths = _widths(here)
+        for i, cell in enumerate(here):
             console.print(Text(_about_policy(cell, results.config.budget), style="italic"))
-            console.print(_table(cell, header=number_ == 0))
+            console.print(_table(cell, widths, header=i == 0))
     console.print(Text(_KEY, style="dim"), width=WIDTH)
     matched = _matched_table(found)
     if matched is not None:
@@ -115,14 +116,25 @@ def _about_policy(cell: Cell, budget: float) -> str:
     return f"policy {cell.policy_name}{known} · n = {cell.rows[0].seeds} seeds · B = {budget:,.0f} steps"
 
 
-def _table(cell: Cell, header: bool) -> Table:
+def _widths(here: Sequence[Cell]) -> dict[str, int]:
+    """Returns the widths of columns that fit all policies of an environment, names folded where room is short."""
+    entries = [_entries(row) for cell in here for row in cell.rows]
+    wanted = [max(map(len, column)) for column in zip(*entries, strict=True)]
+    worths = {price: min(max(len(price), wanted[1 + i]), _WIDEST_WORTH) for i, price in enumerate(PRICES)}
+    left = WIDTH - sum(worths.values()) - sum(_SCORES.values()) - len(worths) - len(_SCORES)
+    return {"estimator": min(max(wanted[0], len("estimator")), left), **worths, **_SCORES}
+
+
+def _table(cell: Cell, widths: Mapping[str, int], header: bool) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_header=header, show_edge=False, pad_edge=False, padding=0)
-    for name, width in (*_COLUMNS, *_COSTS):
-        side = "left" if name == "estimator" else "right"
-        table.add_column(name, width=width, justify=side, overflow="fold", no_wrap=name != "estimator")  # type: ignore[arg-type]
+    for name, width in widths.items():
+        if name == "estimator":
+            table.add_column(name, width=width, overflow="fold")
+        else:
+            table.add_column(name, width=width, justify="right", no_wrap=True)
     for row in cell.rows:
         table.add_row(*_entries(row), style="dim italic" if is_reference(row.estimator) else None)
     return table
@@ -130,14 +142,14 @@ def _table(cell: Cell, header: bool) -> Table:
 
 def _entries(row: Row) -> list[str]:
     first, *others = (_narrow(worth(row, price)) for price in PRICES)
-    worth = [first, *("=" if one_price(row) else text for text in others)]
+    values = [first, *("=" if one_price(row) else text for text in others)]
     scores = [percent(row.headroom[PRICES[0]].value), *(number(x.value) for x in (row.rank, row.top, row.error))]
     # Seconds per million steps are milliseconds per thousand.
-    return [row.estimator, *worth, *scores, f"{number(row.steps_ratio).removesuffix('.00')}×", number(row.seconds)]
+    return [row.estimator, *values, *scores, f"{number(row.steps_ratio).removesuffix('.00')}×", number(row.seconds)]
 
 
 def _narrow(text: str) -> str:
-    return text if len(text) <= _COLUMNS[1][1] else text.replace(", ", ",")
+    return text if len(text) <= _WIDEST_WORTH else text.replace(", ", ",")
 
 
 def _matched_table(found: Sequence[Cell]) -> Table | None:
@@ -179,7 +191,5 @@ def _tally_table(found: Sequence[Cell]) -> Table:
         table.add_column(price, justify="right")
     for name in counts[PRICES[0]]:
         each = (counts[price][name] for price in PRICES)
-        table.add_row(
-            name, *(f"{kinds['more']:3d} /{kinds['same']:3d} /{kinds['less'] + kinds['unknown']:3d}" for kinds in each)
-        )
+        table.add_row(name, *(f"{kinds['more']:3d} /{kinds['same']:3d} /{kinds['less']:3d}" for kinds in each))
     return table

@@ -1,0 +1,236 @@
+"""Shop: find a product that fits an instruction, choose its options, buy it; paid by how well it fits.
+
+## Description
+
+A miniature of WebShop. The instruction names a type of product, attributes, a value for each kind of option and a price
+limit. The shop has a search page with a few queries to choose from, result pages, product pages with buttons for
+options and with two sub-pages, and a button that buys what is on the page. Everything can be clicked at any time that
+the page has a button for it, so one may buy the first thing seen.
+
+A product has `attributes + 1` attributes. The first and the fourth of them stand in the title, the second and the
+fifth on the features page, the others in the description: what a product is worth can often only be read on its
+sub-pages. The catalogue holds one product that fits in every respect, near misses that fail exactly one requirement (an
+attribute, an option value that is out of stock, the price), and others. A query ranks products by how many of its words
+they have, wherever they stand, ties in shelf order, and lists the best `pages · page_size`. One of the queries holds all
+wanted words and always lists the product that fits; poorer queries may not.
+
+Catalogue, instruction, words and article numbers differ between instances, and the actions are shuffled per instance.
+
+## Action Space
+
+`Discrete(queries + products + options·(values + 1) + 6)`: a search per query, a click per product, a click per option
+value, and `click next`, `click prev`, `click back to search`, `click description`, `click features`, `click buy now`.
+Only what the page shows is admissible. `prev` leads to the page before: from a sub-page to the product, from a product
+to the result page that lists it. Clicking a chosen value again changes nothing.
+
+## Observation Space
+
+- `text`: the instruction, the page, and every button with the number of its action, in the order of the actions.
+- `state`: the number of the state (query, result page or product, options chosen, sub-page).
+
+Different states have different texts, so nothing about the present page is hidden; but facts of other pages have to be
+remembered or looked up again. Labels: `page` (0 search, 1 results, 2 product, 3 description, 4 features, 5 bought),
+`query`, `result_page`, `product` (−1 where there is none), `chosen` (kinds of options chosen so far), `met`
+(requirements that buying now would meet, on product pages) and `right` (whether the product is the one that fits).
+`segment` is the subgoal: 0 search, 1 pick a product, 2 choose its options, 3 buy. `anchor` is the identity of the page:
+query, result page or product, and sub-page, without the options chosen.
+
+## Rewards
+
+Paid on buying; WebShop's formula (a attributes and o option values as wanted, p = 1 if the price keeps the limit):
+`(a + o + p) / (attributes + options + 1)` times a type factor. WebShop's factor compares the nouns of the two names;
+here names have one noun, which leaves 1 for the wanted type and 0 for another. Whoever never buys gets 0.
+
+## Starting State
+
+The search page.
+
+## Episode End
+
+On buying, or at the horizon: `horizon_factor` times the longest shortest solution of these knobs, `pages + options + 2`.
+
+## Arguments
+
+- `products` (default 12): products in the catalogue.
+- `page_size` (default 4): products on a result page.
+- `pages` (default 2): result pages of a query at most.
+- `queries` (default 4): queries to choose from.
+- `attributes` (default 3): attributes that the instruction wants.
+- `options` (default 2): kinds of options (colour, size, pattern).
+- `values` (default 3): values of each kind that a product comes in.
+- `near_misses` (default 0.5): near misses as a share of the other products that fit on the result pages.
+- `horizon_factor` (default 2.5): see Episode End.
+
+With L = min(products, pages·page_size) there are 1 + queries·⌈L/page_size⌉ + 3·queries·L·(values + 1)^options states,
+and one for each reward that can be paid.
+
+## References
+
+Yao, Chen, Yang and Narasimhan, "WebShop: Towards Scalable Real-World Web Interaction with Grounded Language Agents",
+NeurIPS 2022; reward as in its released `get_reward`.
+
+## Version History
+
+- v0: first version.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from credit_envs.arrays import AnyArray, Ints
+from credit_envs.families.family import Knob
+from credit_envs.families.shop_catalogue import MOST_QUERIES, Catalogue, make_catalogue
+from credit_envs.families.shop_pages import BOUGHT, FEATURES, PRODUCT, RESULTS, SEARCH, Actions, Pages, commands, page
+from credit_envs.table.build import from_outcomes
+from credit_envs.table.mdp import TabularMDP
+from credit_envs.table.view import View, text_space
+
+KNOBS = {
+    "products": Knob(12, 2, 30, "products in the catalogue"),
+    "page_size": Knob(4, 1, 10, "products on a result page"),
+    "pages": Knob(2, 1, 5, "result pages of a query at most"),
+    "queries": Knob(4, 1, MOST_QUERIES, "queries to choose from"),
+    "attributes": Knob(3, 1, 5, "attributes that the instruction wants"),
+    "options": Knob(2, 0, 3, "kinds of options"),
+    "values": Knob(3, 1, 4, "values of each kind that a product comes in"),
+    "near_misses": Knob(0.5, 0, 1, "near misses as a share of the other listed products", integer=False),
+    "horizon_factor": Knob(2.5, 1, 1000, "horizon in longest shortest solutions", integer=False),
+}
+
+
+def build(
+    instance_seed: int,
+    *,
+    products: int,
+    page_size: int,
+    pages: int,
+    queries: int,
+    attributes: int,
+    options: int,
+    values: int,
+    near_misses: float,
+    horizon_factor: float,
+) -> TabularMDP:
+    """Builds one instance."""
+    knobs = {name: value for name, value in locals().items() if name in KNOBS}
+    actions = Actions(queries, products, options, values)
+    drawn = {name: value for name, value in knobs.items() if name != "horizon_factor"}
+    catalogue = make_catalogue(instance_seed, **drawn, n_actions=actions.count)
+    return _compile(catalogue, actions, round(horizon_factor * (pages + options + 2)), knobs)
+
+
+class _Worth(NamedTuple):
+    """What buying pays: requirements met (0 for the wrong type), and the number of the end state; both ``[Q, L, O]``."""
+
+    met: Ints
+    end: Ints
+    ends: Ints
+
+
+def _compile(c: Catalogue, actions: Actions, horizon: int, knobs: dict[str, object]) -> TabularMDP:
+    """Numbers the states in closed form: search page, result pages, products with options and sub-pages, ends."""
+    pages = Pages(*c.ranking.shape, c.pages, c.options, c.values)
+    worth = _worth(c, pages)
+    edges = np.concatenate([_browse(c, pages, actions), _shop(c, pages, actions, worth)], axis=1)
+    state, action, successor, pays = edges
+    buys = successor >= pages.first_end
+    decoded = pages.decode(np.arange(pages.first_end))
+    product = np.where(decoded.page >= PRODUCT, c.ranking[decoded.query, decoded.rank], -1)
+    chosen = (decoded.digits > 0).sum(axis=1)
+    met = np.where(decoded.page >= PRODUCT, worth.met[decoded.query, decoded.rank, decoded.option], 0)
+    segment = np.select([decoded.page == SEARCH, decoded.page == RESULTS, chosen < c.options], [0, 1, 2], 3)
+    shown = {
+        "segment": segment,
+        "page": decoded.page,
+        "query": np.where(decoded.page == SEARCH, -1, decoded.query),
+        "result_page": np.where(decoded.page == SEARCH, -1, decoded.result_page),
+        "product": product,
+        "chosen": chosen,
+        "met": met,
+        "right": (product == c.target).astype(np.int64),
+        "anchor": np.where(decoded.page >= PRODUCT, pages.identity(decoded), np.arange(pages.first_end)),
+    }
+    n_ends = len(worth.ends)
+    at_end = {"segment": 3, "page": BOUGHT, "met": worth.ends, "anchor": pages.first_end + np.arange(n_ends)}
+    labels = {name: np.append(part, np.full(n_ends, at_end.get(name, -1))) for name, part in shown.items()}
+    n_states = pages.first_end + n_ends
+    return from_outcomes(
+        "Shop",
+        n_states,
+        actions.count,
+        {
+            "state": state,
+            "action": c.order[action],
+            "successor": successor,
+            "probability": np.ones(state.size),
+            "reward": pays / c.requirements,
+            "terminal": buys,
+        },
+        start={0: 1.0},
+        horizon=horizon,
+        action_names=tuple(commands(c, actions)),
+        labels={"turn": np.zeros(n_states, np.int64), **labels},
+        views={"text": View(text_space(), lambda states: [page(c, pages, actions, worth.ends, int(s)) for s in states])},
+        knobs=knobs,
+        validated=False,
+    )
+
+
+def _worth(c: Catalogue, pages: Pages) -> _Worth:
+    """Counts what is as wanted for every listed product under every choice of options."""
+    product = c.ranking[:, :, None]
+    # Value 0 is wanted; a product that has it shows it first, so digit 1 means that it is chosen.
+    wanted = ((pages.option_digits() == 1)[None, None] & (c.lacks[product] != 0)).sum(axis=3)
+    fits = c.has[:, : c.wanted].sum(axis=1) + (c.price <= c.limit)
+    met = np.where(c.kind[product] == 0, fits[product] + wanted, 0)
+    ends, which = np.unique(met, return_inverse=True)
+    return _Worth(met, pages.first_end + which.reshape(met.shape), ends)
+
+
+def _browse(c: Catalogue, pages: Pages, actions: Actions) -> Ints:
+    """Edges of the search page and the result pages: state, action, successor and pay, int64 ``[4, n]``."""
+    query, place = np.divmod(np.arange(pages.queries * pages.results), pages.results)
+    results = pages.result(query, place)
+    all_queries = np.arange(pages.queries)
+    q, rank = np.divmod(np.arange(pages.queries * pages.listed), pages.listed)
+    following, before = place + 1 < pages.results, place > 0
+    return _edges(
+        (np.zeros_like(all_queries), actions.search + all_queries, pages.result(all_queries, 0 * all_queries)),
+        (pages.result(q, rank // c.page_size), actions.product + c.ranking[q, rank], pages.product(q, rank, 0 * q)),
+        (results[following], actions.next, results[following] + 1),
+        (results[before], actions.prev, results[before] - 1),
+        (results, actions.back, 0),
+    )
+
+
+def _shop(c: Catalogue, pages: Pages, actions: Actions, worth: _Worth) -> Ints:
+    """Edges of product pages and their sub-pages; as in :func:`_browse`."""
+    shape = (pages.queries, pages.listed, pages.combinations)
+    q, rank, option = (part.ravel() for part in np.indices(shape))
+    here = pages.product(q, rank, option)
+    lists = pages.result(q, rank // c.page_size)
+    parts = [
+        (here, actions.prev, lists),
+        (here, actions.back, 0),
+        (here, actions.description, here + 1),
+        (here, actions.features, here + 2),
+    ]
+    for sub in (1, 2):
+        parts += [(here + sub, actions.prev, here), (here + sub, actions.back, 0)]
+    digits, lacks = pages.option_digits()[option], c.lacks[c.ranking[q, rank]]
+    for k in range(pages.options):
+        for digit in range(1, pages.values + 1):
+            value = pages.value(digit, lacks[:, k])
+            changed = option + (digit - digits[:, k]) * pages.base**k
+            parts.append((here, actions.value(k, value), pages.product(q, rank, changed)))
+    bought = _edges((here, actions.buy, worth.end.ravel()))
+    bought[3] = worth.met.ravel()
+    return np.concatenate([_edges(*parts), bought], axis=1)
+
+
+def _edges(*parts: tuple[AnyArray, AnyArray | int, AnyArray | int]) -> Ints:
+    columns = [np.broadcast_arrays(*part, 0) for part in parts]
+    return np.concatenate([np.stack(part) for part in columns], axis=1).astype(np.int64)

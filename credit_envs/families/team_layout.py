@@ -1,0 +1,161 @@
+"""Where the rooms, doors, plates, keys and the goal of a Team instance are.
+
+Rooms stand in a row. Cells are numbered room by room: room 0, door 0, room 1, door 1, …; each room has w² cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from credit_envs.arrays import Bools, Ints, frozen
+from credit_envs.families.family import below, instance_draws
+from credit_envs.table.draws import ONE
+
+N_COLOURS = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all instances of the same knobs share.
+
+    Attributes:
+        agents: n.
+        plates: number of doors that are held open from plates.
+        keys: number of doors that are unlocked.
+        room_size: w.
+        apart: whether each agent starts on a cell of its own draw.
+    """
+
+    agents: int
+    plates: int
+    keys: int
+    room_size: int
+    apart: bool
+
+    @property
+    def doors(self) -> int:
+        """Number of doors D; there are D + 1 rooms."""
+        return self.plates + self.keys
+
+    @property
+    def stride(self) -> int:
+        """Cells of a room and its door."""
+        return self.room_size**2 + 1
+
+    @property
+    def cells(self) -> int:
+        """Number of cells C."""
+        return (self.doors + 1) * self.stride - 1
+
+    @property
+    def progresses(self) -> int:
+        """Number of states of the keys: each lies there or is held by an agent, and the last door may be open."""
+        return self.keys * (self.agents + 1) + 1
+
+    @property
+    def width(self) -> int:
+        """Columns of the map."""
+        return (self.doors + 1) * (self.room_size + 1) + 1
+
+    @property
+    def height(self) -> int:
+        """Rows of the map."""
+        return self.room_size + 2
+
+    @property
+    def longest(self) -> int:
+        """An upper bound of the shortest solution over all instances, in rounds.
+
+        Crossing a room takes at most 2(w − 1) rounds and a door 2. At a plate door one agent walks to the near plate
+        while the others walk to the door; they pass, one of them walks to the far plate, and the first one follows. At
+        a locked door one agent takes the key, walks to the door and opens it, and all pass.
+        """
+        across = 2 * (self.room_size - 1)
+        return self.plates * (3 * across + 4) + self.keys * (2 * across + 4) + across
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """One instance.
+
+    Attributes:
+        plan: what it shares with other instances.
+        cell_xy: int64 ``[C, 2]``, column and row of each cell.
+        start: int64 ``[n]``, cell from which each agent starts.
+        goal: the cell to reach.
+        locked: bool ``[D]``, which doors need a key; the others have plates.
+        door: int64 ``[D]``, cell of each door.
+        before: int64 ``[D]``, cell from which each door is unlocked.
+        key: int64 ``[D]``, cell of each door's key (−1 at plate doors).
+        plates: int64 ``[D, 2]``, plates before and behind each door (−1 at locked doors).
+        colour: int64 ``[D]``, colour 0 … 5 of each door.
+        meaning: int64 ``[6]``, what each action means, a permutation of up, down, left, right, use, stay.
+    """
+
+    plan: Plan
+    cell_xy: Ints
+    start: Ints
+    goal: int
+    locked: Bools
+    door: Ints
+    before: Ints
+    key: Ints
+    plates: Ints
+    colour: Ints
+    meaning: Ints
+
+
+def make_layout(plan: Plan, instance_seed: int, permute: bool = False) -> Layout:
+    """Draws one instance: order and rows of the doors, places of all things, colours, mirrored or not."""
+    n, doors, w, stride = plan.agents, plan.doors, plan.room_size, plan.stride
+    counts = (2, 6, N_COLOURS, doors, doors, n, (doors + 1) * w * w)
+    draw = instance_draws("Team", instance_seed, sum(counts))
+    mirror, shuffle, paint, kinds, along, begin, order = np.split(draw, np.cumsum(counts)[:-1])
+    locked = np.argsort(kinds, kind="stable") >= plan.plates
+    offset, first = below(along, w), np.arange(doors + 1) * stride
+
+    column, row = np.arange(w * w) % w, np.arange(w * w) // w
+    cell_xy = np.zeros((doors + 1, stride, 2), dtype=np.int64)
+    cell_xy[:, :-1, 0] = 1 + np.arange(doors + 1)[:, None] * (w + 1) + column
+    cell_xy[:, :-1, 1] = 1 + row
+    cell_xy[:-1, -1, 0] = np.arange(1, doors + 1) * (w + 1)
+    cell_xy[:-1, -1, 1] = 1 + offset
+    cell_xy = cell_xy.reshape(-1, 2)[:-1]
+    for axis, size in enumerate((plan.width, plan.height)):
+        if below(mirror[axis], 2):
+            cell_xy[:, axis] = size - 1 - cell_xy[:, axis]
+
+    # Things go to random cells of their rooms; the cells on both sides of a door come last, so nothing lies there.
+    order = order.reshape(doors + 1, w * w)
+    order[np.arange(doors), offset * w + w - 1] += ONE
+    order[1 + np.arange(doors), offset * w] += ONE
+    free = np.argsort(order, axis=1, kind="stable") + first[:, None]
+    near, far = free[:-1, 0], free[1:, 1]
+    start = free[0, 2 if doors else 1]
+    room_0 = np.setdiff1d(np.arange(w * w), free[0, :1])
+    return Layout(
+        plan=plan,
+        cell_xy=frozen(cell_xy),
+        start=room_0[below(begin, room_0.size)] if plan.apart else np.full(n, start),
+        goal=int(free[-1, 0]),
+        locked=locked,
+        door=first[:-1] + w * w,
+        before=first[:-1] + offset * w + w - 1,
+        key=np.where(locked, near, -1),
+        plates=np.where(locked[:, None], -1, np.stack((near, far), axis=1)),
+        colour=np.argsort(paint, kind="stable")[np.arange(doors) % N_COLOURS],
+        meaning=np.argsort(shuffle, kind="stable") if permute else np.arange(6),
+    )
+
+
+def neighbours(layout: Layout) -> Ints:
+    """Returns the cell above, below, left and right of each cell, or the cell itself at a wall: int64 ``[C, 4]``."""
+    x, y = layout.cell_xy.T
+    width = layout.plan.width
+    number = np.full(width * layout.plan.height, -1, dtype=np.int64)
+    here, cells = y * width + x, np.arange(len(x))
+    number[here] = cells
+    beside = number[here[:, None] + np.array([-width, width, -1, 1])]
+    return np.where(beside < 0, cells[:, None], beside)
