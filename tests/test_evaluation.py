@@ -181,7 +181,7 @@ def test_bad_options_are_named_before_any_work(options, message, tmp_path):
 def test_bad_names_are_met_with_near_ones():
     with pytest.raises(CreditEnvsError, match="did you mean 'gigpo'"):
         evaluate("gigppo", ["credit/Pivots-v0"])
-    with pytest.raises(CreditEnvsError, match="did you mean .*'credit/Pivots-v0'"):
+    with pytest.raises(CreditEnvsError, match=r"did you mean .*'credit/Pivots-v0'"):
         evaluate("gigpo", ["credit/Pivot-v0"])
     with pytest.raises(CreditEnvsError, match="vineppo forks trajectories"):
         evaluate("vineppo", ["credit/Pivots-v0"], restore="none")

@@ -132,7 +132,7 @@ class _Worth(NamedTuple):
 
 def _compile(c: Catalogue, actions: Actions, horizon: int, knobs: dict[str, object]) -> TabularMDP:
     """Numbers the states in closed form: search page, result pages, products with options and sub-pages, ends."""
-    pages = Pages(*c.ranking.shape, c.pages, c.options, c.values)
+    pages = Pages(*c.ranking.shape, c.page_size, c.options, c.values)
     worth = _worth(c, pages)
     edges = np.concatenate([_browse(c, pages, actions), _shop(c, pages, actions, worth)], axis=1)
     state, action, successor, pays = edges
@@ -200,9 +200,9 @@ def _browse(c: Catalogue, pages: Pages, actions: Actions) -> Ints:
     return _edges(
         (np.zeros_like(all_queries), actions.search + all_queries, pages.result(all_queries, 0 * all_queries)),
         (pages.result(q, rank // c.page_size), actions.product + c.ranking[q, rank], pages.product(q, rank, 0 * q)),
-        (results[following], actions.next, results[following] + 1),
-        (results[before], actions.prev, results[before] - 1),
-        (results, actions.back, 0),
+        (results[following], actions.button("next"), results[following] + 1),
+        (results[before], actions.button("prev"), results[before] - 1),
+        (results, actions.button("back to search"), 0),
     )
 
 
@@ -213,20 +213,20 @@ def _shop(c: Catalogue, pages: Pages, actions: Actions, worth: _Worth) -> Ints:
     here = pages.product(q, rank, option)
     lists = pages.result(q, rank // c.page_size)
     parts = [
-        (here, actions.prev, lists),
-        (here, actions.back, 0),
-        (here, actions.description, here + 1),
-        (here, actions.features, here + 2),
+        (here, actions.button("prev"), lists),
+        (here, actions.button("back to search"), 0),
+        (here, actions.button("description"), here + 1),
+        (here, actions.button("features"), here + 2),
     ]
     for sub in (1, 2):
-        parts += [(here + sub, actions.prev, here), (here + sub, actions.back, 0)]
+        parts += [(here + sub, actions.button("prev"), here), (here + sub, actions.button("back to search"), 0)]
     digits, lacks = pages.option_digits()[option], c.lacks[c.ranking[q, rank]]
     for k in range(pages.options):
         for digit in range(1, pages.values + 1):
             value = pages.value(digit, lacks[:, k])
             changed = option + (digit - digits[:, k]) * pages.base**k
             parts.append((here, actions.value(k, value), pages.product(q, rank, changed)))
-    bought = _edges((here, actions.buy, worth.end.ravel()))
+    bought = _edges((here, actions.button("buy now"), worth.end.ravel()))
     bought[3] = worth.met.ravel()
     return np.concatenate([_edges(*parts), bought], axis=1)
 

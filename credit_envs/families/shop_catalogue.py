@@ -78,11 +78,6 @@ class Catalogue:
         return self.lacks.shape[1]
 
     @property
-    def pages(self) -> int:
-        """Number of result pages of each query."""
-        return math.ceil(self.ranking.shape[1] / self.page_size)
-
-    @property
     def requirements(self) -> int:
         """Number of things that the instruction asks of a product of the right type: W + K + 1."""
         return self.wanted + self.options + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from credit_envs.arrays import AnyArray, Ints
 from credit_envs.families.shop_catalogue import KINDS, Catalogue
 
 SEARCH, RESULTS, PRODUCT, DESCRIPTION, FEATURES, BOUGHT = range(6)
+BUTTONS = ("next", "prev", "back to search", "description", "features", "buy now")
 
 
 @dataclass(frozen=True)
@@ -40,43 +42,14 @@ class Actions:
         """Returns the actions that choose values of one kind of options."""
         return self.queries + self.products + kind * (self.values + 1) + value
 
-    def _button(self, i: int) -> int:
-        return self.queries + self.products + self.options * (self.values + 1) + i
-
-    @property
-    def next(self) -> int:
-        """To the next result page."""
-        return self._button(0)
-
-    @property
-    def prev(self) -> int:
-        """To the page before."""
-        return self._button(1)
-
-    @property
-    def back(self) -> int:
-        """To the search page."""
-        return self._button(2)
-
-    @property
-    def description(self) -> int:
-        """To the description of the product."""
-        return self._button(3)
-
-    @property
-    def features(self) -> int:
-        """To the features of the product."""
-        return self._button(4)
-
-    @property
-    def buy(self) -> int:
-        """Buys the product with the options chosen."""
-        return self._button(5)
+    def button(self, name: str) -> int:
+        """Returns the action of one of :data:`BUTTONS`."""
+        return self.queries + self.products + self.options * (self.values + 1) + BUTTONS.index(name)
 
     @property
     def count(self) -> int:
         """Number of actions A."""
-        return self._button(6)
+        return self.queries + self.products + self.options * (self.values + 1) + len(BUTTONS)
 
 
 class Place(NamedTuple):
@@ -97,16 +70,21 @@ class Pages:
     Attributes:
         queries: Q.
         listed: products that a query lists, L.
-        results: result pages of a query.
+        page_size: products on a result page.
         options: kinds of options K.
         values: values of each kind on offer.
     """
 
     queries: int
     listed: int
-    results: int
+    page_size: int
     options: int
     values: int
+
+    @property
+    def results(self) -> int:
+        """Result pages of a query."""
+        return math.ceil(self.listed / self.page_size)
 
     @property
     def base(self) -> int:
@@ -157,11 +135,10 @@ class Pages:
         entry, option = np.divmod(inside, self.combinations)
         query, rank = np.divmod(entry, self.listed)
         at_query, result_page = np.divmod(np.where(is_result, state - 1, 0), self.results)
-        size = -(-self.listed // self.results)
         return Place(
             page=np.select([is_product, is_result], [PRODUCT + sub, RESULTS], SEARCH),
             query=np.where(is_product, query, at_query),
-            result_page=np.where(is_product, rank // size, result_page),
+            result_page=np.where(is_product, rank // self.page_size, result_page),
             rank=rank,
             option=option,
             digits=self.option_digits()[option],
@@ -173,7 +150,7 @@ def commands(c: Catalogue, actions: Actions) -> list[str]:
     names = [f"search {c.query(q)}" for q in range(actions.queries)]
     names += [f"click {code}" for code in c.codes[: actions.products]]
     names += [f"click {word}" for words in c.option_words for word in words]
-    names += [f"click {word}" for word in ("next", "prev", "back to search", "description", "features", "buy now")]
+    names += [f"click {word}" for word in BUTTONS]
     return [names[a] for a in np.argsort(c.order)]
 
 
@@ -196,8 +173,8 @@ def page(c: Catalogue, pages: Pages, actions: Actions, ends: Ints, state: int) -
         chosen = [_chosen(c, pages, place, product, k) for k in range(c.options)]
         lines += [f"Chosen: {', '.join(word or 'nothing' for word in chosen)}"] if chosen else []
         lines.append(_told(told, c.nouns[c.kind[product]], words))
-        return "\n".join(lines + _buttons(c, actions, [actions.prev, actions.back]))
-    buttons = [actions.prev, actions.back, actions.description, actions.features, actions.buy]
+        return "\n".join(lines + _buttons(c, actions, [actions.button("prev"), actions.button("back to search")]))
+    buttons = [actions.button(name) for name in BUTTONS[1:]]
     return "\n".join(lines + _options(c, pages, actions, place, product) + _buttons(c, actions, buttons))
 
 
@@ -215,7 +192,7 @@ def _title(c: Catalogue, product: int) -> str:
 def _told(told: int, noun: str, words: list[str]) -> str:
     if told == 1:
         return f"Features: {', '.join(words) or 'none listed'}"
-    return f"Description: a {noun} made with care{f', {" and ".join(words)}' if words else ''}."
+    return f"Description: a {' and '.join([*words, 'carefully made'])} {noun}."
 
 
 def _results(c: Catalogue, actions: Actions, place: Place, results: int) -> list[str]:
@@ -225,8 +202,8 @@ def _results(c: Catalogue, actions: Actions, place: Place, results: int) -> list
         int(c.order[actions.product + p]): f"click {c.codes[p]}: {_title(c, p)}, ${c.price[p]}" for p in listed
     }
     ranked = [f"[{action}] {line}" for action, line in lines.items()]
-    more = [actions.next] * (place.result_page + 1 < results) + [actions.prev] * (place.result_page > 0)
-    return ranked + _buttons(c, actions, [*more, actions.back])
+    names = ["next"] * (place.result_page + 1 < results) + ["prev"] * (place.result_page > 0) + ["back to search"]
+    return ranked + _buttons(c, actions, [actions.button(name) for name in names])
 
 
 def _chosen(c: Catalogue, pages: Pages, place: Place, product: int, kind: int) -> str:
