@@ -37,6 +37,7 @@ class Entry:
 ENTRIES: tuple[Entry, ...] = (
     Entry("credit/Pivots-v0", "family", "Pivots"),
     Entry("credit/KeyRooms-v0", "family", "KeyRooms", observation="grid"),
+    Entry("credit/KeyToDoor-v0", "family", "KeyToDoor", observation="grid"),
     Entry("credit/FrozenLake-v0", "toy_text", "FrozenLake"),
     Entry("credit/CliffWalking-v0", "toy_text", "CliffWalking"),
     Entry("credit/Taxi-v0", "toy_text", "Taxi"),

@@ -1,6 +1,7 @@
 """The single environment: Gymnasium's and SB3's checkers, exact luck, errors, rendering, snapshots, truth."""
 
 import copy
+import pickle
 import warnings
 from pathlib import Path
 
@@ -458,10 +459,26 @@ def test_stored_tables_can_be_played(tmp_path: Path):
         assert envs.unwrapped.table.fingerprint == table.fingerprint
     env = gymnasium.make("credit/Table-v0", table=tmp_path / "ring.npz")
     assert env.unwrapped.P[1] == {2: [(0.25, 2, 2.0, False), (0.75, 4, -0.5, False)]}
-    assert dict(env.unwrapped.knobs) == {}
+    assert env.unwrapped.knobs["requested"] == {}
 
 
 def test_knobs_reach_the_table():
     env = gymnasium.make("credit/KeyRooms-v0", horizon=300, observation="state")
     assert env.unwrapped.table.horizon == 300
     assert make_table("KeyRooms", horizon=300).fingerprint == env.unwrapped.table.fingerprint
+
+
+def test_knobs_stand_beside_what_was_measured():
+    env = gymnasium.make("credit/FrozenLake-v0", paraphrases=4, revisit_rate=0.2)
+    knobs = env.unwrapped.knobs
+    assert knobs["requested"]["revisit_rate"] == 0.2
+    assert knobs["measured"]["revisit_rate"] == pytest.approx(0.2, abs=1e-6)
+    assert knobs["measured"]["anchor_recall"] <= 1 / 4
+
+
+def test_spec_and_copies_of_an_environment_of_a_table():
+    table = make_table("credit/Pivots-v0")
+    env = gymnasium.make("credit/Table-v0", table=table)
+    assert env.spec is not None
+    assert pickle.loads(pickle.dumps(table)).fingerprint == table.fingerprint
+    assert copy.deepcopy(table) is table

@@ -7,9 +7,11 @@ from typing import Any
 from credit_envs.dials.catalogue import GOALS, build, check, names, requested
 from credit_envs.dials.dynamics import longest_play
 from credit_envs.dials.inverse import solve
+from credit_envs.dials.plan import symbols
+from credit_envs.dials.spell import token_counts
 from credit_envs.dials.stretch import unit_length
 from credit_envs.oracle.measure import measure
-from credit_envs.oracle.policy import PolicyLike
+from credit_envs.oracle.policy import PolicyLike, uniform
 from credit_envs.table.mdp import TabularMDP
 
 
@@ -53,4 +55,9 @@ def measured(table: TabularMDP, policy: PolicyLike | None = None) -> dict[str, d
     """
     found = measure(table, policy, int(table.knobs.get("group_size", 8)))
     structure = {"unit": float(unit_length(table)), "longest_play": float(longest_play(table))}
+    if "field" in table.labels:
+        structure["symbols"] = float(symbols(table))
+    if "token" in table.labels:
+        counts = token_counts(table, uniform(table) if policy is None else policy)
+        structure |= {"tokens_per_turn": counts.tokens, "branching_per_turn": counts.branching}
     return {"requested": dict(table.knobs), "measured": {**found, **structure}}

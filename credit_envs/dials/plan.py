@@ -192,11 +192,15 @@ def _with_the_action(shift: Floats | None) -> Floats | None:
 
 def _spoken(planned: TabularMDP) -> View:
     text, field, subgoal = planned.view("text"), planned.labels["field"], planned.labels["subgoal"]
-    question = ("keep or switch?", "which subgoal?", "which action?")
+
+    def asked(field: int, symbol: int) -> str:
+        if field == SUBGOAL:
+            return f"[keep subgoal {symbol}] which subgoal?" if symbol else "[switch] which subgoal?"
+        return f"[{f'subgoal {symbol}' if symbol else 'no subgoal'}] {'which action?' if field else 'keep or switch?'}"
 
     def rows(states: AnyArray) -> list[str]:
-        asked = zip(text.rows(states), field[states].tolist(), subgoal[states].tolist(), strict=True)
-        return [f"{row}\n[{f'subgoal {g}' if g else 'no subgoal'}] {question[f]}" for row, f, g in asked]
+        parts = zip(text.rows(states), field[states].tolist(), subgoal[states].tolist(), strict=True)
+        return [f"{row}\n{asked(f, g)}" for row, f, g in parts]
 
     return View(text_space(getattr(text.space, "max_length", 0) + 40), rows)
 

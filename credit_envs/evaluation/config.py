@@ -130,7 +130,9 @@ def load_method(name: str | Callable[..., Any] | Method) -> Method:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise CreditEnvsError(f"estimator={name!r}: {path} cannot be imported ({type(error).__name__}: {error})") from error
+        raise CreditEnvsError(
+            f"estimator={name!r}: {path} cannot be imported ({type(error).__name__}: {error})"
+        ) from error
     found = getattr(module, function, None)
     if not callable(found):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

@@ -238,8 +238,10 @@ class TabularEnv(gymnasium.Env[Any, Any]):
 
     @property
     def knobs(self) -> Mapping[str, Any]:
-        """Requested and measured dial values."""
-        return self.table.knobs
+        """Dial values: ``{"requested": …, "measured": …}``, measured by the oracle under the uniform policy on each read."""
+        from credit_envs import dials
+
+        return dials.measured(self.table)
 
     @property
     def state(self) -> int:

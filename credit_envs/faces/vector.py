@@ -218,8 +218,10 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
 
     @property
     def knobs(self) -> Mapping[str, Any]:
-        """Requested and measured dial values."""
-        return self.table.knobs
+        """Dial values: ``{"requested": …, "measured": …}``, measured by the oracle under the uniform policy on each read."""
+        from credit_envs import dials
+
+        return dials.measured(self.table)
 
     @property
     def state(self) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credit_envs.families import keyrooms, pivots
+from credit_envs.families import key_to_door, keyrooms, pivots
 from credit_envs.families.family import Family, Knob
 
 FAMILIES: dict[str, Family] = {
@@ -11,6 +11,9 @@ FAMILIES: dict[str, Family] = {
     ),
     "KeyRooms": Family(
         "KeyRooms", keyrooms.build, keyrooms.KNOBS, "Rooms, keys and doors; lamps that matter for nothing."
+    ),
+    "KeyToDoor": Family(
+        "KeyToDoor", key_to_door.build, key_to_door.KNOBS, "A key taken early pays at the end; lucky apples in between."
     ),
 }
 

@@ -75,7 +75,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Int32s
 from credit_envs.families.family import Knob
-from credit_envs.families.key_to_door_layout import DOOR, Layout, make_layout, moves
+from credit_envs.families.key_to_door_layout import DOOR, ORCHARD, ROOM, Layout, make_layout, moves
 from credit_envs.families.key_to_door_views import views
 from credit_envs.table.build import from_outcomes
 from credit_envs.table.emission import Emission
@@ -143,7 +143,7 @@ def build(
         action_names=() if permute else _ACTIONS,
         labels={
             "turn": np.zeros(cell.size, dtype=np.int64),
-            "segment": np.where(zone == 0, key, np.minimum(zone, 3)),
+            "segment": np.where(zone == ROOM, key, np.where(zone <= ORCHARD, 2, 3)),
             "anchor": cell * 2 + key,
             "key": key,
             "x": layout.shown_x[cell],

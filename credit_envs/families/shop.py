@@ -83,7 +83,7 @@ import numpy as np
 from credit_envs.arrays import AnyArray, Ints
 from credit_envs.families.family import Knob
 from credit_envs.families.shop_catalogue import MOST_QUERIES, Catalogue, make_catalogue
-from credit_envs.families.shop_pages import BOUGHT, FEATURES, PRODUCT, RESULTS, SEARCH, Actions, Pages, commands, page
+from credit_envs.families.shop_pages import BOUGHT, PRODUCT, RESULTS, SEARCH, Actions, Pages, Printer
 from credit_envs.table.build import from_outcomes
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.view import View, text_space
@@ -122,8 +122,18 @@ def build(
     return _compile(catalogue, actions, round(horizon_factor * (pages + options + 2)), knobs)
 
 
+Edges = tuple[AnyArray, AnyArray | int, AnyArray | int]
+"""States, actions and successors, to be broadcast."""
+
+
 class _Worth(NamedTuple):
-    """What buying pays: requirements met (0 for the wrong type), and the number of the end state; both ``[Q, L, O]``."""
+    """What buying pays.
+
+    Attributes:
+        met: int64 ``[Q, L, O]``, requirements met by the product and the options chosen; 0 for the wrong type.
+        end: int64 ``[Q, L, O]``, state after buying.
+        ends: int64, the distinct values of ``met``, one per end state.
+    """
 
     met: Ints
     end: Ints
@@ -132,51 +142,57 @@ class _Worth(NamedTuple):
 
 def _compile(c: Catalogue, actions: Actions, horizon: int, knobs: dict[str, object]) -> TabularMDP:
     """Numbers the states in closed form: search page, result pages, products with options and sub-pages, ends."""
-    pages = Pages(*c.ranking.shape, c.page_size, c.options, c.values)
+    queries, listed = c.ranking.shape
+    pages = Pages(int(queries), int(listed), c.page_size, c.options, c.values)
     worth = _worth(c, pages)
-    edges = np.concatenate([_browse(c, pages, actions), _shop(c, pages, actions, worth)], axis=1)
-    state, action, successor, pays = edges
-    buys = successor >= pages.first_end
-    decoded = pages.decode(np.arange(pages.first_end))
-    product = np.where(decoded.page >= PRODUCT, c.ranking[decoded.query, decoded.rank], -1)
-    chosen = (decoded.digits > 0).sum(axis=1)
-    met = np.where(decoded.page >= PRODUCT, worth.met[decoded.query, decoded.rank, decoded.option], 0)
-    segment = np.select([decoded.page == SEARCH, decoded.page == RESULTS, chosen < c.options], [0, 1, 2], 3)
-    shown = {
-        "segment": segment,
-        "page": decoded.page,
-        "query": np.where(decoded.page == SEARCH, -1, decoded.query),
-        "result_page": np.where(decoded.page == SEARCH, -1, decoded.result_page),
-        "product": product,
-        "chosen": chosen,
-        "met": met,
-        "right": (product == c.target).astype(np.int64),
-        "anchor": np.where(decoded.page >= PRODUCT, pages.identity(decoded), np.arange(pages.first_end)),
+    printer = Printer(c, pages, actions, worth.ends)
+    state, action, successor, pay = np.concatenate(
+        [_browse(c, pages, actions), _shop(c, pages, actions, worth)], axis=1
+    )
+    outcomes = {
+        "state": state,
+        "action": c.order[action],
+        "successor": successor,
+        "probability": np.ones(state.size),
+        "reward": pay / c.requirements,
+        "terminal": successor >= pages.first_end,
     }
-    n_ends = len(worth.ends)
-    at_end = {"segment": 3, "page": BOUGHT, "met": worth.ends, "anchor": pages.first_end + np.arange(n_ends)}
-    labels = {name: np.append(part, np.full(n_ends, at_end.get(name, -1))) for name, part in shown.items()}
-    n_states = pages.first_end + n_ends
     return from_outcomes(
         "Shop",
-        n_states,
+        pages.first_end + len(worth.ends),
         actions.count,
-        {
-            "state": state,
-            "action": c.order[action],
-            "successor": successor,
-            "probability": np.ones(state.size),
-            "reward": pays / c.requirements,
-            "terminal": buys,
-        },
+        outcomes,
         start={0: 1.0},
         horizon=horizon,
-        action_names=tuple(commands(c, actions)),
-        labels={"turn": np.zeros(n_states, np.int64), **labels},
-        views={"text": View(text_space(), lambda states: [page(c, pages, actions, worth.ends, int(s)) for s in states])},
+        action_names=tuple(printer.commands),
+        labels=_labels(c, pages, worth),
+        views={"text": View(text_space(), printer.rows)},
         knobs=knobs,
         validated=False,
     )
+
+
+def _labels(c: Catalogue, pages: Pages, worth: _Worth) -> dict[str, Ints]:
+    """Labels of all states; what an end state has no value for is −1."""
+    at = pages.decode(np.arange(pages.first_end))
+    opened, searched = at.page >= PRODUCT, at.page != SEARCH
+    product = np.where(opened, c.ranking[at.query, at.rank], -1)
+    chosen = (at.digits > 0).sum(axis=1)
+    before = {
+        "turn": np.zeros_like(product),
+        "segment": np.select([~searched, at.page == RESULTS, chosen < c.options], [0, 1, 2], 3),
+        "anchor": np.where(opened, pages.identity(at), np.arange(pages.first_end)),
+        "page": at.page,
+        "query": np.where(searched, at.query, -1),
+        "result_page": np.where(searched, at.result_page, -1),
+        "product": product,
+        "chosen": chosen,
+        "met": np.where(opened, worth.met[at.query, at.rank, at.option], 0),
+        "right": product == c.target,
+    }
+    number = np.arange(len(worth.ends))
+    after = {"turn": 0, "segment": 3, "anchor": pages.first_end + number, "page": BOUGHT, "met": worth.ends}
+    return {name: np.append(part, number * 0 + after.get(name, -1)) for name, part in before.items()}
 
 
 def _worth(c: Catalogue, pages: Pages) -> _Worth:
@@ -212,7 +228,7 @@ def _shop(c: Catalogue, pages: Pages, actions: Actions, worth: _Worth) -> Ints:
     q, rank, option = (part.ravel() for part in np.indices(shape))
     here = pages.product(q, rank, option)
     lists = pages.result(q, rank // c.page_size)
-    parts = [
+    parts: list[Edges] = [
         (here, actions.button("prev"), lists),
         (here, actions.button("back to search"), 0),
         (here, actions.button("description"), here + 1),
@@ -231,6 +247,6 @@ def _shop(c: Catalogue, pages: Pages, actions: Actions, worth: _Worth) -> Ints:
     return np.concatenate([_edges(*parts), bought], axis=1)
 
 
-def _edges(*parts: tuple[AnyArray, AnyArray | int, AnyArray | int]) -> Ints:
+def _edges(*parts: Edges) -> Ints:
     columns = [np.broadcast_arrays(*part, 0) for part in parts]
     return np.concatenate([np.stack(part) for part in columns], axis=1).astype(np.int64)

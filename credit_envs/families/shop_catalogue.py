@@ -14,18 +14,15 @@ from credit_envs.families.family import below, instance_draws
 MOST_QUERIES = 5
 _TYPES = 3
 
-NOUNS = (
-    "jacket backpack lamp kettle blanket notebook sandals umbrella mug tripod curtain wallet hammock stool tent scarf"
-).split()
-ADJECTIVES = (
-    "waterproof lightweight washable slim padded foldable organic handmade vintage insulated quilted glossy matte sturdy "
-    "portable recycled breathable ergonomic compact reversible hypoallergenic stackable scented magnetic"
-).split()
-KINDS = {
-    "colour": "navy crimson olive ivory teal mustard charcoal lilac".split(),
-    "size": "tiny small medium large wide tall extra-large petite".split(),
-    "pattern": "plain striped dotted checked floral paisley camouflage zigzag".split(),
+_WORDS = {
+    "nouns": "jacket backpack lamp kettle blanket notebook umbrella mug tripod curtain wallet hammock stool tent scarf",
+    "adjectives": "waterproof lightweight washable slim padded foldable organic handmade vintage insulated quilted glossy "
+    "matte sturdy portable recycled breathable ergonomic compact reversible stackable scented magnetic woven",
+    "colour": "navy crimson olive ivory teal mustard charcoal lilac",
+    "size": "tiny small medium large wide tall extra-large petite",
+    "pattern": "plain striped dotted checked floral paisley camouflage zigzag",
 }
+KINDS = ("colour", "size", "pattern")
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -70,12 +67,12 @@ class Catalogue:
     @property
     def wanted(self) -> int:
         """Number of wanted attributes W."""
-        return self.has.shape[1] // 2 - 1
+        return int(self.has.shape[1]) // 2 - 1
 
     @property
     def options(self) -> int:
         """Number of kinds of options K."""
-        return self.lacks.shape[1]
+        return int(self.lacks.shape[1])
 
     @property
     def requirements(self) -> int:
@@ -85,18 +82,17 @@ class Catalogue:
     @cached_property
     def nouns(self) -> list[str]:
         """Words of the types."""
-        return _pick(NOUNS, self.words[0], _TYPES)
+        return _pick("nouns", self.words[0], _TYPES)
 
     @cached_property
     def adjectives(self) -> list[str]:
         """Words of the attributes."""
-        return _pick(ADJECTIVES, self.words[1], self.has.shape[1])
+        return _pick("adjectives", self.words[1], self.has.shape[1])
 
     @cached_property
     def option_words(self) -> list[list[str]]:
         """Words of the values 0 … v of each kind of options."""
-        pools = list(KINDS.values())[: self.options]
-        return [_pick(pool, draw, self.values + 1) for pool, draw in zip(pools, self.words[4:], strict=True)]
+        return [_pick(KINDS[k], self.words[4 + k], self.values + 1) for k in range(self.options)]
 
     @cached_property
     def codes(self) -> list[str]:
@@ -127,10 +123,9 @@ def make_catalogue(
     p, w, n_attributes, listed = products, attributes, 2 * (attributes + 1), min(products, pages * page_size)
     parts = _cut(
         instance_draws("Shop", instance_seed, 2048),
-        [(4,), (p,), (p,), (p, n_attributes), (p, n_attributes), (p, options), (p,), (p,), (p,)]
-        + [(n_actions,), (2,), (4 + options, 64)],
+        [(3,), *5 * [(p,)], *2 * [(p, n_attributes)], (p, options), (n_actions,), (4 + options, 64)],
     )
-    single, shuffle, kinds, order, places, lack, cheap, dear, shelf, actions, stray, words = parts
+    single, shuffle, kinds, cheap, dear, shelf, order, places, lack, actions, words = parts
 
     # Slot 0 is the target, then come the near misses, each failing one requirement in turn; the rest is whatever.
     n_near = int(near_misses * (listed - 1))
@@ -149,9 +144,8 @@ def make_catalogue(
     has = np.argsort(np.argsort(key, axis=1, kind="stable"), axis=1) <= w
     place = np.argsort(np.argsort(np.where(has, places >> 1, places | 1 << 53), axis=1, kind="stable"), axis=1) % 3
 
-    lacks = below(lack, values + 1)
-    offered = 1 + below(lack, values)
-    lacks[alike] = np.where(fails[alike, None] == w + np.arange(options), 0, offered[alike])
+    stocked = np.where(fails[:, None] == w + np.arange(options), 0, 1 + below(lack, values))
+    lacks = np.where(alike[:, None], stocked, below(lack, values + 1))
     limit = 10 * (3 + int(below(single[1:2], 7)[0]))
     price = np.where(fails == w + options, limit + 1 + below(dear, 40), limit - below(cheap, 20))
     price = np.where(alike, price, 10 + below(dear, 120))
@@ -159,7 +153,7 @@ def make_catalogue(
     number = np.argsort(shuffle, kind="stable")
     rank = np.argsort(number)
     kind, has, place, lacks, price = kind[rank], has[rank], place[rank], lacks[rank], price[rank]
-    types, asked = _queries(queries, w, n_attributes, stray)
+    types, asked = _queries(queries, w, n_attributes, int(below(single[2:], n_attributes - w)[0]))
     score = types[:, kind].astype(np.int64) + asked.astype(np.int64) @ has.T.astype(np.int64)
     tied = np.argsort(np.argsort(shelf, kind="stable"))
     return Catalogue(
@@ -180,15 +174,13 @@ def make_catalogue(
     )
 
 
-def _queries(n: int, wanted: int, n_attributes: int, stray: Ints) -> tuple[Bools, Bools]:
-    """Returns which types and which attributes the first n of five queries name; the first one names all that is wanted."""
+def _queries(n: int, wanted: int, n_attributes: int, stray: int) -> tuple[Bools, Bools]:
+    """Returns which types and attributes the first n of five queries name; the first names all that is wanted."""
     types, asked = np.zeros((MOST_QUERIES, _TYPES), bool), np.zeros((MOST_QUERIES, n_attributes), bool)
     types[[0, 1, 3, 4], 0] = True
     asked[[0, 2], :wanted] = True
-    unwanted = n_attributes - wanted
-    first = int(below(stray, unwanted)[0])
-    asked[3, wanted + first] = True
-    asked[4, wanted - 1] = asked[4, wanted + (first + 1) % unwanted] = True
+    asked[3, wanted + stray] = True
+    asked[4, [wanted - 1, wanted + (stray + 1) % (n_attributes - wanted)]] = True
     return types[:n], asked[:n]
 
 
@@ -198,6 +190,7 @@ def _cut(draw: Ints, shapes: list[tuple[int, ...]]) -> list[Ints]:
     return [part.reshape(shape) for part, shape in zip(np.split(draw, ends)[:-1], shapes, strict=True)]
 
 
-def _pick(pool: list[str], draw: AnyArray, n: int) -> list[str]:
-    """Returns n different words."""
+def _pick(kind: str, draw: AnyArray, n: int) -> list[str]:
+    """Returns n different words of a kind."""
+    pool = _WORDS[kind].split()
     return [pool[i] for i in np.argsort(draw[: len(pool)], kind="stable")[:n].tolist()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +95,7 @@ class Pages:
     @property
     def combinations(self) -> int:
         """Choices of options O, unfinished ones included."""
-        return self.base**self.options
+        return int(self.base**self.options)
 
     @property
     def first_product(self) -> int:
@@ -145,83 +146,107 @@ class Pages:
         )
 
 
-def commands(c: Catalogue, actions: Actions) -> list[str]:
-    """Returns the name of every action, by number."""
-    names = [f"search {c.query(q)}" for q in range(actions.queries)]
-    names += [f"click {code}" for code in c.codes[: actions.products]]
-    names += [f"click {word}" for words in c.option_words for word in words]
-    names += [f"click {word}" for word in BUTTONS]
-    return [names[a] for a in np.argsort(c.order)]
+@dataclass(frozen=True, eq=False)
+class Printer:
+    """Prints pages.
 
+    Attributes:
+        catalogue: the instance.
+        pages: numbers of the states.
+        actions: numbers of the actions.
+        ends: int64, requirements met in each state after buying.
+    """
 
-def page(c: Catalogue, pages: Pages, actions: Actions, ends: Ints, state: int) -> str:
-    """Returns what a state's page says."""
-    if state >= pages.first_end:
-        met = int(ends[state - pages.first_end])
-        return f"Thank you for shopping with us. Your score: {met} of {c.requirements}."
-    place = Place(*(part[0] for part in pages.decode(np.array([state]))))
-    if place.page == SEARCH:
-        return "\n".join([_instruction(c), "Search page", *_buttons(c, actions, range(actions.queries))])
-    heading = f'Results for "{c.query(place.query)}", page {place.result_page + 1} of {pages.results}'
-    if place.page == RESULTS:
-        return "\n".join([_instruction(c), heading, *_results(c, actions, place, pages.results)])
-    product = int(c.ranking[place.query, place.rank])
-    lines = [_instruction(c), f"{heading}, product {c.codes[product]}", f"{_title(c, product)}, ${c.price[product]}"]
-    if place.page != PRODUCT:
-        told = 1 if place.page == FEATURES else 2
-        words = [c.adjectives[a] for a in np.flatnonzero(c.has[product] & (c.place[product] == told))]
-        chosen = [_chosen(c, pages, place, product, k) for k in range(c.options)]
-        lines += [f"Chosen: {', '.join(word or 'nothing' for word in chosen)}"] if chosen else []
-        lines.append(_told(told, c.nouns[c.kind[product]], words))
-        return "\n".join(lines + _buttons(c, actions, [actions.button("prev"), actions.button("back to search")]))
-    buttons = [actions.button(name) for name in BUTTONS[1:]]
-    return "\n".join(lines + _options(c, pages, actions, place, product) + _buttons(c, actions, buttons))
+    catalogue: Catalogue
+    pages: Pages
+    actions: Actions
+    ends: Ints
 
+    @cached_property
+    def commands(self) -> list[str]:
+        """The name of every action, by number."""
+        c = self.catalogue
+        names = [f"search {c.query(q)}" for q in range(self.actions.queries)]
+        names += [f"click {code}" for code in c.codes[: self.actions.products]]
+        names += [f"click {word}" for words in c.option_words for word in words]
+        names += [f"click {word}" for word in BUTTONS]
+        return [names[a] for a in np.argsort(c.order)]
 
-def _instruction(c: Catalogue) -> str:
-    wants = [f"{kind} {words[0]}" for kind, words in zip(KINDS, c.option_words, strict=False)]
-    words = " ".join(c.adjectives[: c.wanted])
-    return f"Instruction: buy a {words} {c.nouns[0]}, {', '.join([*wants, f'at most ${c.limit}'])}."
+    @cached_property
+    def instruction(self) -> str:
+        """What is to be bought."""
+        c = self.catalogue
+        wants = [f"{kind} {words[0]}" for kind, words in zip(KINDS, c.option_words, strict=False)]
+        words = " ".join(c.adjectives[: c.wanted])
+        return f"Instruction: buy one {words} {c.nouns[0]}, {', '.join([*wants, f'at most ${c.limit}'])}."
 
+    def rows(self, states: AnyArray) -> list[str]:
+        """Returns the pages of states."""
+        states = np.asarray(states, dtype=np.int64)
+        places = self.pages.decode(np.minimum(states, self.pages.first_end - 1))
+        met = self.ends[np.maximum(states - self.pages.first_end, 0)]
+        over = states >= self.pages.first_end
+        return [
+            self._receipt(int(met[i])) if over[i] else self._page(Place(*(part[i] for part in places)))
+            for i in range(len(states))
+        ]
 
-def _title(c: Catalogue, product: int) -> str:
-    shown = np.flatnonzero(c.has[product] & (c.place[product] == 0))
-    return " ".join([*(c.adjectives[a] for a in shown), c.nouns[c.kind[product]]]).capitalize()
+    def _receipt(self, met: int) -> str:
+        return f"Thank you for shopping with us. Your score: {met} of {self.catalogue.requirements}."
 
+    def _page(self, place: Place) -> str:
+        c, searches = self.catalogue, list(range(self.actions.queries))
+        if place.page == SEARCH:
+            return "\n".join([self.instruction, "Search page", *self._buttons(searches)])
+        heading = f'Results for "{c.query(int(place.query))}", page {place.result_page + 1} of {self.pages.results}'
+        if place.page == RESULTS:
+            return "\n".join([self.instruction, heading, *self._results(place)])
+        product = int(c.ranking[place.query, place.rank])
+        lines = [self.instruction, heading, f"Product {c.codes[product]}: {self._title(product)}, ${c.price[product]}"]
+        if place.page == PRODUCT:
+            return "\n".join(lines + self._options(place, product) + self._named(*BUTTONS[1:]))
+        chosen = [self._chosen(place, product, k) or "nothing" for k in range(c.options)]
+        lines += [f"Chosen: {', '.join(chosen)}"] if chosen else []
+        return "\n".join([*lines, self._told(product, int(place.page)), *self._named("prev", "back to search")])
 
-def _told(told: int, noun: str, words: list[str]) -> str:
-    if told == 1:
-        return f"Features: {', '.join(words) or 'none listed'}"
-    return f"Description: a {' and '.join([*words, 'carefully made'])} {noun}."
+    def _title(self, product: int) -> str:
+        return " ".join([*self._adjectives(product, 0), self.catalogue.nouns[self.catalogue.kind[product]]])
 
+    def _adjectives(self, product: int, told: int) -> list[str]:
+        c = self.catalogue
+        return [c.adjectives[a] for a in np.flatnonzero(c.has[product] & (c.place[product] == told))]
 
-def _results(c: Catalogue, actions: Actions, place: Place, results: int) -> list[str]:
-    first = place.result_page * c.page_size
-    listed = c.ranking[place.query, first : first + c.page_size].tolist()
-    lines = {
-        int(c.order[actions.product + p]): f"click {c.codes[p]}: {_title(c, p)}, ${c.price[p]}" for p in listed
-    }
-    ranked = [f"[{action}] {line}" for action, line in lines.items()]
-    names = ["next"] * (place.result_page + 1 < results) + ["prev"] * (place.result_page > 0) + ["back to search"]
-    return ranked + _buttons(c, actions, [actions.button(name) for name in names])
+    def _told(self, product: int, page: int) -> str:
+        if page == FEATURES:
+            return f"Features: {', '.join(self._adjectives(product, 1)) or 'none listed'}"
+        words = " and ".join([*self._adjectives(product, 2), "carefully made"])
+        return f"Description: this {self.catalogue.nouns[self.catalogue.kind[product]]} is {words}."
 
+    def _results(self, place: Place) -> list[str]:
+        c, first = self.catalogue, int(place.result_page) * self.pages.page_size
+        listed = c.ranking[place.query, first : first + self.pages.page_size].tolist()
+        lines = [
+            f"[{c.order[self.actions.product + p]}] click {c.codes[p]}: {self._title(p)}, ${c.price[p]}" for p in listed
+        ]
+        more = [
+            name for name, there in (("next", place.result_page + 1 < self.pages.results), ("prev", first)) if there
+        ]
+        return lines + self._named(*more, "back to search")
 
-def _chosen(c: Catalogue, pages: Pages, place: Place, product: int, kind: int) -> str:
-    digit = int(place.digits[kind])
-    return c.option_words[kind][int(pages.value(digit, c.lacks[product, kind]))] if digit else ""
+    def _chosen(self, place: Place, product: int, kind: int) -> str:
+        c, digit = self.catalogue, int(place.digits[kind])
+        return c.option_words[kind][int(self.pages.value(digit, c.lacks[product, kind]))] if digit else ""
 
+    def _options(self, place: Place, product: int) -> list[str]:
+        c, lines = self.catalogue, []
+        for k, kind in zip(range(c.options), KINDS, strict=False):
+            values = self.pages.value(np.arange(1, c.values + 1), c.lacks[product, k])
+            lines.append(f"{kind.capitalize()}: {self._chosen(place, product, k) or 'not chosen'}")
+            lines += self._buttons(self.actions.value(k, values).tolist())
+        return lines
 
-def _options(c: Catalogue, pages: Pages, actions: Actions, place: Place, product: int) -> list[str]:
-    lines = []
-    for k, kind in zip(range(c.options), KINDS, strict=False):
-        values = [int(pages.value(d, c.lacks[product, k])) for d in range(1, pages.values + 1)]
-        numbered = sorted((int(c.order[actions.value(k, np.array(v))]), c.option_words[k][v]) for v in values)
-        chosen = _chosen(c, pages, place, product, k)
-        lines.append(f"{kind.capitalize()}: {chosen or 'not chosen'}")
-        lines += [f"[{action}] click {word}" for action, word in numbered]
-    return lines
+    def _named(self, *names: str) -> list[str]:
+        return self._buttons([self.actions.button(name) for name in names])
 
-
-def _buttons(c: Catalogue, actions: Actions, which: range | list[int]) -> list[str]:
-    names = commands(c, actions)
-    return [f"[{a}] {names[a]}" for a in sorted(c.order[list(which)].tolist())]
+    def _buttons(self, which: list[int]) -> list[str]:
+        return [f"[{a}] {self.commands[a]}" for a in sorted(self.catalogue.order[which].tolist())]

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from credit_envs.arrays import AnyArray, Bools, Ints, frozen
+from credit_envs.arrays import AnyArray, Bools, Int32s, Ints, frozen
 from credit_envs.errors import CreditEnvsError
-from credit_envs.families.team_layout import Layout, Plan, neighbours
+from credit_envs.families.team_layout import Layout, Plan, cells_of, held, neighbours, opened, progress_of
+from credit_envs.families.team_views import views
 from credit_envs.table.emission import Emission
 from credit_envs.table.mdp import TabularMDP
 
@@ -51,30 +52,6 @@ class States:
     mover: Ints
     playing: Bools
     to: Ints
-
-
-def cells_of(plan: Plan, placement: AnyArray) -> Ints:
-    """Returns the agents' cells, int64 ``[..., n]``."""
-    power = plan.cells ** np.arange(plan.agents - 1, -1, -1)
-    return np.asarray(np.asarray(placement)[..., None] // power % plan.cells, dtype=np.int64)
-
-
-def progress_of(plan: Plan, placement: AnyArray) -> Ints:
-    """Returns the state of the keys, int64: ``(n + 1)·opened``, plus 1 + i while agent i holds the next key."""
-    return np.asarray(placement // plan.cells**plan.agents, dtype=np.int64)
-
-
-def opened(layout: Layout, progress: AnyArray) -> Bools:
-    """Returns which locked doors are open, bool ``[..., D]`` (False at doors with plates)."""
-    rank = np.cumsum(layout.locked) - 1
-    done = np.asarray(progress)[..., None] >= (rank + 1) * (layout.plan.agents + 1)
-    return np.asarray(layout.locked & done)
-
-
-def held(layout: Layout, cells: AnyArray) -> Bools:
-    """Returns which doors are held open from a plate, bool ``[..., D]`` for cells ``[..., n]``."""
-    on = cells[..., None, :, None] == layout.plates[:, None, :]
-    return np.asarray(np.any(on, axis=(-2, -1)))
 
 
 def make_moves(layout: Layout, everyone: bool) -> Moves:
@@ -121,13 +98,11 @@ def states_in_turn(plan: Plan, moves: Moves, start: int) -> States:
     reached = np.zeros((n, total), dtype=bool)
     frontier, mover = np.array([start]), 0
     reached[0, start] = True
-    quiet = 0
-    while quiet < n:  # states that no mover has met yet keep the search going
+    while frontier.size:
         after = np.unique(moves.to[mover, frontier[~moves.over[frontier]]])
         mover = (mover + 1) % n
         frontier = after[~reached[mover, after]]
         reached[mover, frontier] = True
-        quiet = 0 if frontier.size else quiet + 1
     now, mover_of = np.nonzero(reached.T)
     number = np.full((n, total), -1, dtype=np.int64)
     number[mover_of, now] = np.arange(now.size)
@@ -163,32 +138,27 @@ def states_at_once(plan: Plan, moves: Moves, start: int) -> States:
     return States(now, seen, mover, ~moves.over[now], np.concatenate(to))
 
 
-def make_states(layout: Layout, moves: Moves, at_once: bool) -> States:
-    """Numbers the states of an instance."""
-    power = layout.plan.cells ** np.arange(layout.plan.agents - 1, -1, -1)
-    return (states_at_once if at_once else states_in_turn)(layout.plan, moves, int(layout.start @ power))
-
-
-def make_table(layout: Layout, states: States, over: Bools, everyone: bool, horizon: int, **fields: Any) -> TabularMDP:
+def make_table(
+    layout: Layout, *, everyone: bool, at_once: bool, horizon: int, named: bool, knobs: dict[str, Any]
+) -> TabularMDP:
     """Builds the table of a layout.
 
     Not validated: it is right by construction, which the tests check on many instances.
 
     Args:
         layout: the instance.
-        states: its states.
-        over: bool ``[placements]``, whether the episode is over.
         everyone: whether all agents must reach the goal.
+        at_once: whether the moves of a round are hidden until it ends.
         horizon: steps after which the episode ends.
-        **fields: further fields of the table.
+        named: whether the actions show their names.
+        knobs: the table's knobs.
     """
-    plan = layout.plan
-    count = len(states.now)
-    n_edges = states.to.size
-    done = over[states.now[states.to.ravel()]]
+    plan, moves = layout.plan, make_moves(layout, everyone)
+    start = int(layout.start @ plan.cells ** np.arange(plan.agents - 1, -1, -1))
+    states = (states_at_once if at_once else states_in_turn)(plan, moves, start)
+    count, n_edges = len(states.now), states.to.size
+    done = ~states.playing[states.to.ravel()]
     look = states.seen * (plan.agents + 1) + np.where(states.playing, states.mover, plan.agents)
-    base = np.arange(count) if states.seen is states.now else _by_first(look)
-    begins = states.seen * plan.agents + states.mover == layout_start(layout) * plan.agents
     cells, progress = cells_of(plan, states.now), progress_of(plan, states.now)
     return TabularMDP(
         name="Team",
@@ -200,19 +170,43 @@ def make_table(layout: Layout, states: States, over: Bools, everyone: bool, hori
         probability=np.ones(n_edges),
         reward=done.astype(np.float64),
         terminal=done,
-        start_state=np.flatnonzero(begins)[:1],
+        start_state=np.flatnonzero((states.seen == start) & (states.mover == 0)),
         start_probability=np.ones(1),
         horizon=horizon,
-        emission=Emission(base.astype(np.int32)),
+        action_names=tuple(ACTIONS[m] for m in layout.meaning) if named else (),
+        emission=Emission(_by_first(look) if at_once else np.arange(count, dtype=np.int32)),
         labels={
             "turn": states.mover,
-            "segment": _subgoals(layout, cells, progress, everyone),
+            "segment": subgoals(layout, cells, progress, everyone),
             "anchor": np.arange(count),
             "mover": states.mover,
             "default": np.full(count, int(np.flatnonzero(layout.meaning == STAY)[0])),
             "progress": progress,
             **{f"cell_{i}": cells[:, i] for i in range(plan.agents)},
         },
+        views=views(layout, frozen(states.seen), frozen(states.mover), frozen(states.playing)),
+        knobs=knobs,
         validated=False,
-        **fields,
     )
+
+
+def subgoals(layout: Layout, cells: Ints, progress: Ints, everyone: bool) -> Ints:
+    """Counts the subgoals that a placement has reached, int64 ``[S]``.
+
+    They are: a key is in hand, its door is open; an agent is through a door with plates, all agents are (if everyone
+    must reach the goal); an agent is at the goal.
+    """
+    stage, holder = np.divmod(progress, layout.plan.agents + 1)
+    rooms, gates = cells // layout.plan.stride, np.flatnonzero(~layout.locked)
+    through = (rooms.max(axis=1)[:, None] > gates).sum(axis=1)
+    if everyone:
+        through += (rooms.min(axis=1)[:, None] > gates).sum(axis=1)
+    return np.asarray(2 * stage + (holder > 0) + through + (cells == layout.goal).sum(axis=1), dtype=np.int64)
+
+
+def _by_first(key: Ints) -> Int32s:
+    """Numbers equal keys alike, in the order of their first occurrence."""
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    rank = np.empty(first.size, dtype=np.int32)
+    rank[np.argsort(first)] = np.arange(first.size, dtype=np.int32)
+    return np.asarray(rank[inverse], dtype=np.int32)

@@ -1,6 +1,7 @@
 """Where the rooms, doors, plates, keys and the goal of a Team instance are.
 
 Rooms stand in a row. Cells are numbered room by room: room 0, door 0, room 1, door 1, …; each room has w² cells.
+A placement is one integer, ``progress · Cⁿ + cells``: the state of the keys, and the agents' cells as n digits.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from credit_envs.arrays import Bools, Ints, frozen
+from credit_envs.arrays import AnyArray, Bools, Ints, frozen
 from credit_envs.families.family import below, instance_draws
 from credit_envs.table.draws import ONE
 
@@ -159,3 +160,27 @@ def neighbours(layout: Layout) -> Ints:
     number[here] = cells
     beside = number[here[:, None] + np.array([-width, width, -1, 1])]
     return np.where(beside < 0, cells[:, None], beside)
+
+
+def cells_of(plan: Plan, placement: AnyArray) -> Ints:
+    """Returns the agents' cells, int64 ``[..., n]``."""
+    power = plan.cells ** np.arange(plan.agents - 1, -1, -1)
+    return np.asarray(np.asarray(placement)[..., None] // power % plan.cells, dtype=np.int64)
+
+
+def progress_of(plan: Plan, placement: AnyArray) -> Ints:
+    """Returns the state of the keys, int64: ``(n + 1)·opened``, plus 1 + i while agent i holds the next key."""
+    return np.asarray(placement // plan.cells**plan.agents, dtype=np.int64)
+
+
+def opened(layout: Layout, progress: AnyArray) -> Bools:
+    """Returns which locked doors are open, bool ``[..., D]`` (False at doors with plates)."""
+    rank = np.cumsum(layout.locked) - 1
+    done = np.asarray(progress)[..., None] >= (rank + 1) * (layout.plan.agents + 1)
+    return np.asarray(layout.locked & done)
+
+
+def held(layout: Layout, cells: AnyArray) -> Bools:
+    """Returns which doors are held open from a plate, bool ``[..., D]`` for cells ``[..., n]``."""
+    on = cells[..., None, :, None] == layout.plates[:, None, :]
+    return np.asarray(np.any(on, axis=(-2, -1)))

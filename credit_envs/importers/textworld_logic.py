@@ -77,7 +77,9 @@ class _Rule:
             self.needed.append(best)
             bound |= set(best[1])
 
-    def matches(self, index: Mapping[Any, Iterable[tuple[str, ...]]], types: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    def matches(
+        self, index: Mapping[Any, Iterable[tuple[str, ...]]], types: Mapping[str, str]
+    ) -> Iterator[dict[str, str]]:
         """Yields all bindings of the variables; distinct variables stand for distinct things, as in TextWorld."""
         return self._join(0, {}, index, types)
 
@@ -128,7 +130,9 @@ class Logic:
             known = ", ".join(sorted(game.kb.logic.rules))
             raise CreditEnvsError(f"rules={list(patterns)!r}: no rule of the game matches; it has {known}")
         if any(quest.repeatable for quest in game.quests):
-            raise CreditEnvsError("game_file: a quest can be repeated, so its score has no bound; expected none that can")
+            raise CreditEnvsError(
+                "game_file: a quest can be repeated, so its score has no bound; expected none that can"
+            )
         self.rules = [_Rule(rule, templates[rule.name], kinds) for rule in chosen]
         self.types: dict[str, str] = {}
         for fact in game.world.facts:

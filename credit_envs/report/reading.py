@@ -146,7 +146,7 @@ def percent(value: float) -> str:
     """Writes a share as a percentage, its sign held by a no-break space."""
     if not isfinite(value):
         return "–"
-    return "<1\u00a0%" if 0 < value < 0.005 else f"{round(100 * value)}\u00a0%"
+    return "<1\u00a0%" if 0.0001 < value < 0.005 else f"{round(100 * value)}\u00a0%"
 
 
 def interval(found: Interval) -> str:

@@ -73,7 +73,9 @@ class TorchBatch:
         if action.shape != (self.num_envs,):
             raise CreditEnvsError(f"action: expected shape ({self.num_envs},), got {tuple(action.shape)}")
         if bool(((action < 0) | (action >= self.table.n_actions)).any()):
-            raise CreditEnvsError(f"action: expected integers in [0, {self.table.n_actions - 1}], got {action.tolist()[:8]} …")
+            raise CreditEnvsError(
+                f"action: expected integers in [0, {self.table.n_actions - 1}], got {action.tolist()[:8]} …"
+            )
         edge = self.dynamics.find_edges(self.state, action)
         edge = self.dynamics.renamed(self.state, edge, self.code, -1)
         key = self._keys(Purpose.OUTCOME)

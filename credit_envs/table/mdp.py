@@ -236,10 +236,20 @@ class TabularMDP:
         Raises:
             CreditEnvsError: if the table has no such view.
         """
-        views = {**default_views(self), **self.views}
+        views = self.views if name in self.views else {**default_views(self), **self.views}
         if name not in views:
-            raise unknown("view", name, views)
+            raise unknown("view", name, {*views, "both"} if "grid" in views else views)
         return views[name]
+
+    def __deepcopy__(self, memo: object) -> TabularMDP:
+        """Returns itself: nothing in a table can change."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles a table as what :meth:`save` writes."""
+        from credit_envs.table.storage import from_bytes, to_bytes
+
+        return from_bytes, (to_bytes(self),)
 
     # -- other forms -----------------------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ import gymnasium
 import numpy as np
 
 from credit_envs.arrays import AnyArray
-from credit_envs.errors import CreditEnvsError, unknown
+from credit_envs.errors import CreditEnvsError
 from credit_envs.table.mdp import TabularMDP
-from credit_envs.table.view import Rows, default_views
+from credit_envs.table.view import Rows
 
 _MOODS = ("grey", "golden", "rainy", "windy", "misty", "frosty", "starry", "sultry", "quiet", "hazy", "mild", "stormy")
 _LEADS = ("", "You look around. ", "Here is what you see. ", "You take stock. ", "Before you: ", "At this point: ")
@@ -38,17 +38,14 @@ class Observer:
 
     def __init__(self, table: TabularMDP, view: str) -> None:
         self.table, self.view = table, view
-        base = table.emission.base
-        self._state_of_base = np.unique(base, return_index=True)[1]
+        base, states = table.emission.base, np.arange(table.n_states)
+        self._state_of_base = states if np.array_equal(base, states) else np.unique(base, return_index=True)[1]
         if view == "state":
             self.space: gymnasium.Space[Any] = gymnasium.spaces.Discrete(table.n_obs)
         elif view == "both":
             self._parts = {"text": Observer(table, "text"), "grid": Observer(table, "grid")}
             self.space = gymnasium.spaces.Dict({name: part.space for name, part in self._parts.items()})
         else:
-            names = {**default_views(table), **table.views}
-            if view not in names:
-                raise unknown("view", view, {*names, "both"} if "grid" in names else names)
             self._view = table.view(view)
             self.space = self._layered_space()
 

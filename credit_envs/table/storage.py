@@ -91,7 +91,11 @@ def save(table: TabularMDP, path: str | os.PathLike[str]) -> None:
     Raises:
         CreditEnvsError: if the folder cannot be written.
     """
-    target = Path(path)
+    write_atomically(Path(path), to_bytes(table))
+
+
+def to_bytes(table: TabularMDP) -> bytes:
+    """Returns what :func:`save` writes."""
     arrays = {name: getattr(table, name) for name in _DTYPES if getattr(table, name) is not None}
     arrays |= {f"label:{k}": v for k, v in table.labels.items()}
     arrays["emission.base"] = table.emission.base
@@ -121,7 +125,7 @@ def save(table: TabularMDP, path: str | os.PathLike[str]) -> None:
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(target, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load(path: str | os.PathLike[str]) -> TabularMDP:
@@ -132,8 +136,17 @@ def load(path: str | os.PathLike[str]) -> TabularMDP:
     """
     if not Path(path).is_file():
         raise TableError(f"path={str(path)!r}: no such file")
+    return from_bytes(Path(path).read_bytes(), str(path))
+
+
+def from_bytes(data: bytes, path: str = "table") -> TabularMDP:
+    """Reads what :func:`to_bytes` returned; ``path`` names it in errors.
+
+    Raises:
+        TableError: as :func:`load`.
+    """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         header = json.loads(arrays.pop("header").tobytes())
     except Exception as error:  # zipfile, zlib, NumPy and json trip over damaged bytes in many ways
