@@ -97,7 +97,7 @@ def test_resuming_does_only_what_is_missing(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
-    options = ["--seeds", "40", "--budget", "2000", "--levels", "0", "0.5", "--extra-steps", "4000"]
+    options = ["--seeds", "12", "--budget", "1000", "--levels", "0", "0.5", "--extra-steps", "4000"]
     argv = ["evaluate", "gigpo", "vineppo_k1", "--environments", "Pivots", "FrozenLake", *options]
     command_line = [sys.executable, "-m", "credit_envs", *argv, "--output", "cut", "--jobs", "2"]
     run = subprocess.Popen(
@@ -114,9 +114,9 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
     assert run.returncode == 130, err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("credit-envs: interrupted; ")
-    assert err.splitlines()[-1].endswith(" of 160 cells are kept in cut, and the same command goes on from there")
+    assert err.splitlines()[-1].endswith(" of 48 cells are kept in cut, and the same command goes on from there")
     assert out == ""
-    assert 3 <= kept < 160
+    assert 3 <= kept < 48
     before = {path: path.stat().st_mtime_ns for path in cells.glob("*.json")}
     assert main([*argv, "--output", "cut", "--jobs", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -150,11 +150,11 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
         (["evaluate", "--knobs", "slip"], "knob 'slip': expected NAME=VALUE"),
         (
             ["evaluate", "grpo", *PIVOTS, "--knobs", "slp=0.1"],
-            "unknown knob of credit/Pivots-v0 'slp'; did you mean 'slip'?",
+            "unknown knob of credit/Pivots-v0 'slp'; did you mean 'slip'",
         ),
         (["evaluate", *PIVOTS, "--output", "mine.py"], "mine.py"),
         (["report", "nowhere"], "folder='nowhere': holds no readable results"),
-        (["show", "Taxy"], "unknown environment id 'Taxy'; did you mean 'credit/Taxi-v0'?"),
+        (["show", "Taxi-v9"], "unknown environment id 'Taxi-v9'; did you mean 'credit/Taxi-v0'?"),
         (["show", "Pivots", "length=0"], "length=0: expected an integer in"),
         (["show", "no.npz"], "environment 'no.npz': there is no such file"),
         (["compile", "FrozenLake-v1", "--output", "x.txt"], "output='x.txt': expected a path that ends in .npz"),

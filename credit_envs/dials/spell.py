@@ -144,7 +144,7 @@ def spelled_policy(table: TabularMDP, spelled: TabularMDP, policy: PolicyLike) -
     """
     pad = PAD in spelled.action_names
     trie, layout = lay_out(table, pad, spelled.n_states)
-    if layout.origin.size != spelled.n_states or trie.vocabulary != spelled.action_names:
+    if trie.vocabulary != spelled.action_names or not np.array_equal(layout.prefix, spelled.labels.get("prefix", ())):
         raise CreditEnvsError(f"spelled: expected {table.name} as spell left it, got {spelled.name}")
     edges = effective(table, as_policy(table, policy))
     if edges.stay.any():

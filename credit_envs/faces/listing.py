@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from credit_envs.arrays import AnyArray
 from credit_envs.errors import CreditEnvsError
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.observer import Observer
@@ -150,16 +149,8 @@ def _copier(space: gymnasium.Space[Any]) -> Callable[[Any], Any] | None:
         return None
     if isinstance(space, gymnasium.spaces.Dict):
         parts = [(key, copy) for key, part in space.spaces.items() if (copy := _copier(part)) is not None]
-
-        def copy_dict(shown: dict[str, Any]) -> dict[str, Any]:
-            new = shown.copy()
-            for key, copy in parts:
-                new[key] = copy(new[key])
-            return new
-
-        return copy_dict
-    return _copy_array
-
-
-def _copy_array(shown: AnyArray) -> AnyArray:
-    return shown.copy()
+        if len(parts) == 1:
+            only, copy_only = parts[0]
+            return lambda shown: {**shown, only: copy_only(shown[only])}
+        return lambda shown: {**shown, **{key: copy(shown[key]) for key, copy in parts}}
+    return np.ndarray.copy  # the method itself: a function around it would cost more than the copy

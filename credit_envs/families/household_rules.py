@@ -12,10 +12,10 @@ USED = ("go/*", "open/c", "house/*")
 
 LOGIC = '''
 type q : t {
-    predicates { plain(q); }
+    predicates { plain(q); known(q); }
     inform7 {
         type { kind :: "quality-like"; }
-        predicates { plain(q) :: ""; }
+        predicates { plain(q) :: ""; known(q) :: ""; }
     }
 }
 

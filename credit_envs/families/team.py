@@ -28,8 +28,8 @@ on it, and opens that door when standing before it with the key in hand; otherwi
 - `state`: the number of the state (agents' cells, keys, mover).
 - `grid`: uint8 `[height, width, 4]`. Channel 0: 0 nothing, 1 wall, 2 floor, 3 key, 4 locked door, 5 unlocked door,
   6 door with plates that is shut, 7 such a door that is held open, 8 plate, 9 goal. Channel 1: colour of a door, its key
-  and its plates (1–6). Channel 2: who stands here, bit i for agent i. Channel 3: 1 where the mover stands, plus 2 where
-  the agent stands who has a key in hand, plus 4 · (1 + number of that agent).
+  and its plates (1–6). Channel 2: who stands here, bit i for agent i. Channel 3: 1 + i where
+  the mover stands, agent i, plus 8 · (1 + j) where agent j stands who has a key in hand.
 - `text`: sentences, from the mover's side. `rgb`: a picture of the map. `ansi`: the map in characters.
 
 With `moves="at once"` the mover sees the placement at the start of the round: the moves that other agents have made in
@@ -60,15 +60,15 @@ bound that does not depend on the instance, so that instances can share a pool).
 - `moves` (default `"in turn"`): whether an agent sees the moves before its own in the same round; `"at once"` hides
   them, which is the game that PettingZoo's parallel environments play.
 - `permute` (default False): shuffle the actions per instance.
-- `horizon_factor` (default 2): see Episode End.
+- `horizon_factor` (default 8): see Episode End.
 
 There may be at most 2^18 placements `(1 + keys·(agents + 1)) · cells^agents`, with
 `cells = (plates + keys + 1)·(room_size² + 1) − 1`.
 
 ## References
 
-Doors that a teammate holds open from a plate follow "Pressure Plate" (McInroe and Christianos 2022, and the
-"switch" tasks before it); keys and doors follow MiniGrid (Chevalier-Boisvert et al., NeurIPS 2023). Counterfactual
+Doors that a teammate holds open from a plate follow "PressurePlate" (https://github.com/uoe-agents/pressureplate);
+keys and doors follow MiniGrid (Chevalier-Boisvert et al., NeurIPS 2023). Counterfactual
 advantage: Foerster et al., "Counterfactual Multi-Agent Policy Gradients", AAAI 2018. Difference rewards: Wolpert and
 Tumer, "Optimal Payoff Functions for Members of Collectives", 2001.
 
@@ -95,7 +95,7 @@ KNOBS = {
         "in turn", choices=("in turn", "at once"), doc="whether the moves of a round are seen before it ends"
     ),
     "permute": Knob(False, choices=(False, True), doc="shuffle the actions per instance and hide their names"),
-    "horizon_factor": Knob(2.0, 1, 1000, "horizon in longest shortest solutions", integer=False),
+    "horizon_factor": Knob(8.0, 1, 1000, "horizon in longest shortest solutions", integer=False),
 }
 
 

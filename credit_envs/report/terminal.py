@@ -149,7 +149,9 @@ def _entries(row: Row) -> list[str]:
 
 
 def _narrow(text: str) -> str:
-    return text if len(text) <= _WIDEST_WORTH else text.replace(", ", ",")
+    """Shortens an interval that is too wide for its column: first the space, then a tiny lower bound becomes 0."""
+    text = text if len(text) <= _WIDEST_WORTH else text.replace(", ", ",")
+    return text if len(text) <= _WIDEST_WORTH else text.replace("[<0.01", "[0")
 
 
 def _matched_table(found: Sequence[Cell]) -> Table | None:
