@@ -239,7 +239,7 @@ def test_longest_play_of_layers_is_their_number():
         ({"density": -0.1}, r"density=-0\.1"),
         ({"horizon": 0}, "horizon=0: expected an integer"),
         ({"horizon": float("inf")}, "horizon=inf"),
-        ({"max_states": 5}, "max_states=5: expected with delay or density or reward_time or unit"),
+        ({"max_states": 5}, "max_states=5: expected with delay or density or plan or reward_time or spell or unit"),
     ],
 )
 def test_bad_settings_are_refused_before_work(setting, message):

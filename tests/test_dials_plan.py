@@ -100,7 +100,7 @@ def test_values_are_those_of_the_table(name, kwargs):
     lifted = planned_policy(planned, policy, 1)
     before, after = oracle.evaluate(table, policy), oracle.evaluate(planned, lifted)
     assert pytest.approx(before.J, abs=1e-9) == after.J
-    asks = planned.labels["field"] == SWITCH
+    asks = (planned.labels["field"] == SWITCH) & (planned.n_admissible > 0)
     numbers = planned.labels["number"]
     np.testing.assert_allclose(after.V[::FIELDS][:, asks], before.V[:, numbers[asks]], atol=1e-9)
     for t in range(0, planned.horizon, FIELDS):  # no credit for words without effect
@@ -248,7 +248,9 @@ def test_bad_settings_are_refused(setting, message):
 
 def test_misuse_is_refused():
     table = toy_text("FrozenLake", 5)
-    with pytest.raises(CreditEnvsError, match="has a plan already"):
+    with pytest.raises(CreditEnvsError, match="plan: FrozenLake has a label 'field' already"):
         plan(plan(table, 2), 2)
+    with pytest.raises(CreditEnvsError, match=r"plan: FrozenLake draws .* expected names that stay"):
+        plan(dials.apply(table, cue=0.5), 2)
     with pytest.raises(CreditEnvsError, match="table: expected one with a plan"):
         switching(table, oracle.uniform(table))

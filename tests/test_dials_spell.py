@@ -370,6 +370,24 @@ def test_instances_of_a_family_form_a_pool():
     )
 
 
+def test_units_are_still_counted_in_steps():
+    table = toy_text("FrozenLake", 6).replace(action_names=LAKE)
+    for setting in ({"spell": 1}, {"plan": 2}, {"plan": 2, "spell": 1}):
+        for k in (1, 3):
+            assert dials.measured(dials.apply(table, unit=k, **setting))["measured"]["unit"] == k
+        assert dials.solve(table, "unit", 4, **setting).setting == {"unit": 4}
+
+
+def test_sampled_rollouts_know_their_turns():
+    pytest.importorskip("torch")
+    from credit_envs.sampling import Sampler
+
+    table = spell(toy_text("Taxi", 6).replace(action_names=UNEVEN), spell_pad=True)
+    batch = Sampler(table, oracle.uniform(table), seed=3).groups(4, 4).trajectories
+    assert batch.turn.shape == (16, 24)
+    assert np.array_equal(batch.turn.numpy(), np.tile(np.arange(24) // 4, (16, 1)))
+
+
 def test_policies_on_looks_spell_too():
     table = toy_text("FrozenLake", 6).replace(action_names=UNEVEN[:4])
     table = dials.apply(table, aliasing=0.5)
@@ -440,10 +458,12 @@ def test_bad_settings_are_refused(change, setting, message):
 def test_misuse_is_refused():
     table = toy_text("FrozenLake", 5).replace(action_names=LAKE)
     spelled = spell(table)
-    with pytest.raises(CreditEnvsError, match="spelled already"):
+    with pytest.raises(CreditEnvsError, match="spell: FrozenLake has a label 'token' already"):
         spell(spelled)
     with pytest.raises(CreditEnvsError, match=r"spelled: expected FrozenLake as spell left it"):
         spelled_policy(table, spell(table.replace(action_names=UNEVEN[:4])), oracle.uniform(table))
+    with pytest.raises(CreditEnvsError, match=r"draws what its actions are called anew at every step \(layer 'cue'\)"):
+        spell(dials.apply(table, cue=0.5))
     masked = make_random_table(3, n_actions=3)
     with pytest.raises(CreditEnvsError, match="inadmissible ones cannot be spelled"):
         spelled_policy(masked, spell(masked), np.full((masked.n_states, 3), 1 / 3))

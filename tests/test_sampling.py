@@ -10,7 +10,8 @@ from strategies import make_random_table, random_policy
 
 from credit_envs.errors import CreditEnvsError
 from credit_envs.oracle import Policy, evaluate, expected_return, occupancy, spread, uniform
-from credit_envs.sampling import Meter, Sampler
+from credit_envs.sampling import DevicePolicy, DeviceTable, Meter, Sampler
+from credit_envs.sampling import device as device_module
 from credit_envs.sampling import sampler as sampler_module
 from credit_envs.sampling.trajectories import numbered
 from credit_envs.table import Emission, Layer, TabularMDP, from_outcomes
@@ -311,9 +312,22 @@ def test_policies_are_quantised_once():
     assert thresholds(p).tolist()[0][-1] == ONE
 
 
-def test_sparse_lookups_equal_dense_ones(monkeypatch):
-    from credit_envs.sampling import device as device_module
+def test_a_draw_on_a_threshold_belongs_to_the_next_outcome(monkeypatch):
+    one, two = (listed([(0, a, 0, 1.0, 0.0, True) for a in range(n)], 1, n, start={0: 1.0}, horizon=1) for n in (1, 2))
+    zero = torch.zeros(1, dtype=torch.int64)
+    for value, probability, expected in (
+        (ONE // 4, [0.25, 0.75], 1),
+        (ONE // 4 - 1, [0.25, 0.75], 0),
+        (0, [0.0, 1.0], 1),
+    ):
+        monkeypatch.setattr(device_module, "draws", lambda key, t, v=value: torch.full_like(key, v))
+        policy = DevicePolicy(DeviceTable(two), Policy("state", np.array([probability])))
+        assert policy.act(zero, zero, zero, 0)[0].tolist() == [expected]
+        layered = one.replace(emission=Emission([0], (Layer("skin", True, probability),)))
+        assert DeviceTable(layered).emit(zero, zero, zero).tolist() == [expected]
 
+
+def test_sparse_lookups_equal_dense_ones(monkeypatch):
     table = wanderer(2)
     policy = np.full((table.n_states, table.n_actions), 1 / table.n_actions)
     expected = Sampler(table, policy, 1).groups(10, 4)

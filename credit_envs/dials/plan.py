@@ -14,7 +14,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Floats, Ints, ragged_ranges
 from credit_envs.dials.memory import MAX_STATES
-from credit_envs.dials.substeps import Moves, Runs, refined, with_substeps
+from credit_envs.dials.substeps import Moves, Runs, check_splittable, refined, with_substeps
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.evaluation import occupancy, playing
 from credit_envs.oracle.policy import PolicyLike, as_policy, effective
@@ -47,18 +47,18 @@ def plan(table: TabularMDP, subgoals: int, max_states: int = MAX_STATES) -> Tabu
         The table with actions ``keep``, ``switch``, ``subgoal 1`` … ``subgoal n`` after its own. Labels: ``field`` (0
         keep or switch, 1 subgoal, 2 action); ``subgoal``, the symbol in force (0: none); ``boundary``, 1 in field 0 of
         steps whose ``segment`` differs from that of the step before, and of first steps (one hidden bit of memory, 0
-        in the other fields); ``turn``, the position inside the turn in sub-steps (0 starts one). ``anchor`` tells
-        fields and symbols apart; everything else, ``segment`` included, is inherited.
+        in the other fields); ``turn``, the position inside the turn in sub-steps (0 starts one); ``unit_step``, what it was
+        in steps. ``anchor`` tells fields and symbols apart; everything else, ``segment`` included, is inherited.
 
     Raises:
-        CreditEnvsError: if an argument is out of range, the table has a plan already, or grows too large.
+        CreditEnvsError: if an argument is out of range, the table has a plan already, has a layer that renames actions, or
+            grows too large.
     """
     check_range("plan", subgoals, 0, MAX_SUBGOALS, integer=True)
     n = int(subgoals)
     if n == 0:
         return table
-    if "field" in table.labels:
-        raise CreditEnvsError(f"plan: {table.name} has a plan already")
+    check_splittable(table, "plan", ("field", "subgoal", "boundary"))
     layout = _lay_out(table, n, max_states)
     edges_of = table.n_admissible[layout.actor]
     edge = ragged_ranges(table.edge_start[layout.actor], edges_of)
@@ -70,7 +70,7 @@ def plan(table: TabularMDP, subgoals: int, max_states: int = MAX_STATES) -> Tabu
         return layout.starts.size + pair * n + owner[run] % n
 
     origin, shown = layout.origin, layout.field * (n + 1) + layout.subgoal
-    turn = table.labels["turn"][origin] if "turn" in table.labels else 0
+    turn = table.labels["turn"][origin] if "turn" in table.labels else origin * 0
     planned = with_substeps(
         table,
         origin,
@@ -87,6 +87,7 @@ def plan(table: TabularMDP, subgoals: int, max_states: int = MAX_STATES) -> Tabu
         labels={
             **refined(table, origin, shown),
             "turn": turn * FIELDS + layout.field,
+            "unit_step": turn,
             "field": layout.field,
             "subgoal": layout.subgoal,
             "boundary": layout.boundary,

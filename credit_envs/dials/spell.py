@@ -4,6 +4,8 @@ A command is an action name, its words are its tokens, and in each state the adm
 an admissible command (the trie of the state's commands). The last word executes the command. Where a command is
 complete but also begins a longer one, the word ``<end>`` executes it. Words before the last one change nothing, pay
 nothing and know no luck; an inadmissible word takes a token and leaves the state as it is.
+
+Equally likely words make no equally likely commands: :func:`spelled_policy` carries a policy over.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.dials.memory import MAX_STATES
 from credit_envs.dials.spell_layout import PAD, Layout, Trie, lay_out
-from credit_envs.dials.substeps import Moves, Runs, refined, with_substeps
+from credit_envs.dials.substeps import Moves, Runs, check_splittable, refined, with_substeps
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.evaluation import occupancy, playing
 from credit_envs.oracle.policy import PolicyLike, as_policy, effective
@@ -44,24 +46,26 @@ def spell(table: TabularMDP, on: bool = True, spell_pad: bool = False, max_state
     Returns:
         The spelled table. Actions are words: the sorted words of all action names, then ``<end>`` if a name begins
         another one, then ``<pad>``. Labels: ``token`` is the position inside the command, ``turn`` the position inside
-        the turn (``turn · longest + token`` where the table already had turns of several steps), ``prefix`` numbers
-        what was said (0: nothing); ``anchor`` tells prefixes apart, everything else is inherited. A pad has the
-        labels of the state in which the next turn starts. The view ``text`` shows what was said after ``>``;
+        the turn (``turn · longest + token`` where the table already had turns of several steps), ``unit_step`` what it
+        was in steps, ``prefix`` numbers what was said (0: nothing); ``anchor`` tells prefixes apart, everything else is
+        inherited. A pad has the labels of the state that comes next. The view ``text`` shows what was said after ``>``;
         ``tokens`` is MultiDiscrete ``[longest]``: look of the state in which the turn started, then what was said
         (1 + word, 0 for nothing yet). Planes and pictures stay as they are.
 
     Raises:
-        CreditEnvsError: if names cannot be spelled, two commands of one state have the same words, the table grows too
-            large, or commands differ in length without ``spell_pad`` where the number of turns matters.
+        CreditEnvsError: if names cannot be spelled, two commands of one state have the same words, the table is spelled
+            already, has a layer that renames actions, grows too large, or commands differ in length without
+            ``spell_pad`` where the number of turns matters.
     """
     check_range("spell", on, 0, 1, integer=True)
     check_range("spell_pad", spell_pad, 0, 1, integer=True)
     if not on:
         return table
+    check_splittable(table, "spell", ("token", "prefix"))
     trie, layout = lay_out(table, bool(spell_pad), max_states)
     longest = trie.longest
     token = np.concatenate((trie.depth, longest - np.arange(1, longest)))[layout.prefix]
-    turn = table.labels["turn"][layout.origin] if "turn" in table.labels else 0
+    turn = table.labels["turn"][layout.origin] if "turn" in table.labels else layout.origin * 0
 
     def landing(run: Ints, outcome: Ints) -> AnyArray:
         successor = table.successor[outcome].astype(np.int64)
@@ -83,6 +87,7 @@ def spell(table: TabularMDP, on: bool = True, spell_pad: bool = False, max_state
         labels={
             **refined(table, layout.origin, layout.prefix),
             "turn": turn * longest + token,
+            "unit_step": table.labels["unit_step"][layout.origin] if "unit_step" in table.labels else turn,
             "token": token,
             "prefix": layout.prefix,
         },

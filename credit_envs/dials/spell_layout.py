@@ -113,8 +113,6 @@ class Layout:
 
 def lay_out(table: TabularMDP, pad: bool, max_states: int) -> tuple[Trie, Layout]:
     """Lays a spelled table out; states in which no play takes a step have no commands."""
-    if "prefix" in table.labels:
-        raise CreditEnvsError(f"spell: {table.name} is spelled already")
     trie = make_trie(table.action_names, pad)
     uneven = np.any(trie.length != trie.longest)
     if uneven and not pad:

@@ -157,5 +157,9 @@ def _with_steps(
 
 
 def unit_length(table: TabularMDP) -> int:
-    """Returns the number of steps per unit as the labels tell it (1 without a ``turn`` label)."""
-    return int(table.labels["turn"].max()) + 1 if "turn" in table.labels else 1
+    """Returns the number of steps per unit as the labels tell it (1 without a ``turn`` label).
+
+    Where steps are split into sub-steps (plan, spell), the label ``unit_step`` keeps the position inside the unit.
+    """
+    position = table.labels.get("unit_step", table.labels.get("turn"))
+    return 1 if position is None else int(position.max()) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credit_envs.families import key_to_door, keyrooms, pivots
+from credit_envs.families import gallery, key_to_door, keyrooms, lookup, pivots, shop, team
 from credit_envs.families.family import Family, Knob
 
 FAMILIES: dict[str, Family] = {
@@ -14,6 +14,16 @@ FAMILIES: dict[str, Family] = {
     ),
     "KeyToDoor": Family(
         "KeyToDoor", key_to_door.build, key_to_door.KNOBS, "A key taken early pays at the end; lucky apples in between."
+    ),
+    "Gallery": Family(
+        "Gallery", gallery.build, gallery.KNOBS, "A way through a museum by signs in the picture; the text may mislead."
+    ),
+    "Team": Family("Team", team.build, team.KNOBS, "Agents who hold doors open for each other; one reward for all."),
+    "Shop": Family(
+        "Shop", shop.build, shop.KNOBS, "Search, compare, choose options, buy; paid by how well the product fits."
+    ),
+    "Lookup": Family(
+        "Lookup", lookup.build, lookup.KNOBS, "Questions of several hops: search, read, answer; decoys lead astray."
     ),
 }
 

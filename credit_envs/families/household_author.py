@@ -22,10 +22,19 @@ STAGES = (4, 12, 60)
 SIZE = {"place": 2, "look": 2, "wash": 4, "heat": 4, "cool": 4, "two": 4}
 """Stages of an errand: take and put; take and examine; take, treat, take again and put; take, put, take and put."""
 
-TREATMENTS = ("wash", "heat", "cool")
 _ROOMS = ("kitchen", "bathroom", "study", "bedroom", "hall")
 _HOME_OF = {"washer": "bathroom", "heater": "kitchen", "cooler": "kitchen", "desk": "study", "shelf": "bedroom"}
-_CLOSED = ("cooler", "cupboard")
+CLOSED = ("cooler", "cupboard")
+"""Places that can be opened, and are closed at first."""
+
+LAMPS = {"desk": "lamp", "shelf": "light"}
+"""Which lamp stands on which place."""
+
+TREATMENTS = ("wash", "heat", "cool")
+
+APPLIANCES = {"wash": "washer", "heat": "heater", "cool": "cooler"}
+"""Where each treatment happens."""
+
 _PLACES = {
     4: ("washer", "heater", "cooler", "desk", "shelf", "table", "cupboard", "bench"),
     12: ("washer", "heater", "cooler", "desk", "shelf", "table", "cupboard"),
@@ -38,7 +47,6 @@ _JOINS = {
     "loop": ((0, 1, "east"), (1, 2, "south"), (2, 3, "west"), (3, 0, "north"), (2, 4, "east")),
 }
 _BACK = {"north": "south", "south": "north", "east": "west", "west": "east"}
-_ROUND = {"place": ("place",), "look": ("look",), "prepare": ("prepare",), "two": ("two",)}
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def draw_plan(task: str, map: str, stages: int, seed: int) -> Plan:
     n_things = 4 if paired else 3
 
     # Nothing lies where it would be treated, so that every game begins before its first stage.
-    at_first = [p for p in places if p not in ("washer", "heater", "cooler")] if task in ("prepare", "mixed") else places
+    at_first = [p for p in places if p not in APPLIANCES.values()] if task in ("prepare", "mixed") else places
     where = [at_first[rng.integers(len(at_first))] for _ in range(n_things)]
     first, steps = tuple(where), []
     stage, last_thing = 0, -1
@@ -127,11 +135,10 @@ def draw_plan(task: str, map: str, stages: int, seed: int) -> Plan:
             thing = things[rng.integers(len(things))]
             last_thing = thing
             if kind == "look":
-                lamps = [p for p in ("desk", "shelf") if p != where[thing]]
+                lamps = [p for p in LAMPS if p != where[thing]]
                 spot = lamps[rng.integers(len(lamps))]
             else:
-                used = {"wash": "washer", "heat": "heater", "cool": "cooler"}.get(kind, where[thing])
-                spot = _other(rng, places, (where[thing], used))
+                spot = _other(rng, places, (where[thing], APPLIANCES.get(kind, where[thing])))
             steps.append(Step(kind, stage, note, (thing,), spot, (here + 1,)))
             where[thing] = spot
         stage += SIZE[kind]
@@ -146,7 +153,7 @@ def _kinds(task: str, stages: int, rng: np.random.Generator) -> list[str]:
         whole = ["place", "look", "prepare", "two"] if stages >= 12 else ["place", "look"]
         kinds = [whole[i] for _ in range(max(1, stages // 12)) for i in rng.permutation(len(whole))]
     else:
-        kinds = [task] * (stages // {"place": 2, "look": 2, "prepare": 4, "two": 4}[task])
+        kinds = [task] * (stages // SIZE.get(task, 4))
     return [TREATMENTS[rng.integers(3)] if kind == "prepare" else kind for kind in kinds]
 
 
@@ -198,9 +205,9 @@ def author(plan: Plan, skin_name: str) -> Any:
     plain, *manners = [maker.new(type="q", name=name, desc="") for name in skin.manners]
     rooms = {role: maker.new_room(words.places[role]) for role in plan.rooms}
     places = {
-        role: maker.new(type="c" if role in _CLOSED else "s", name=words.places[role], desc="") for role in plan.place_room
+        role: maker.new(type="c" if role in CLOSED else "s", name=words.places[role], desc="") for role in plan.place_room
     }
-    lamps = {on: maker.new(type="l", name=words.places[role], desc="") for on, role in (("desk", "lamp"), ("shelf", "light"))}
+    lamps = {on: maker.new(type="l", name=words.places[role], desc="") for on, role in LAMPS.items()}
     things = [maker.new(type="o", name=name, desc="") for name in words.things]
     steps = [maker.new(type="e", name=f"errand {i}", desc="") for i in range(len(plan.steps))]
     maker.nowhere += [plain, *manners, *steps]
@@ -211,7 +218,7 @@ def author(plan: Plan, skin_name: str) -> Any:
             maker.connect(one.exits[way], other.exits[_BACK[way]])
     for role, room in plan.place_room.items():
         rooms[room].add(places[role])
-        if role in _CLOSED:
+        if role in CLOSED:
             places[role].add_property("closed")
     for on, lamp in lamps.items():
         rooms[plan.place_room[on]].add(lamp)
@@ -223,7 +230,7 @@ def author(plan: Plan, skin_name: str) -> Any:
     plain.add_property("plain")
     for manner in (plain, *manners):
         manner.add_property("known")
-    for role, verb, manner in zip(("washer", "heater", "cooler"), ("washes", "heats", "cools"), manners, strict=True):
+    for role, verb, manner in zip(APPLIANCES.values(), ("washes", "heats", "cools"), manners, strict=True):
         places[role].add_fact(verb, places[role], manner)
     steps[0].add_property("now")
     for step, errand in zip(plan.steps, steps, strict=True):
@@ -272,40 +279,39 @@ def _knowledge(code: str) -> Any:
 
 def _code(plan: Plan, skin: Skin, words: Words) -> str:
     """The errands as an Inform 7 table; things, places and steps are numbered as the maker numbers them."""
-    tags = _tags(plan)
+    tag = tags(plan)
     rows = ["", "Table of Steps", "this-step\tpiece\twish\tspot\tnext-step"]
     notes = []
     for i, step in enumerate(plan.steps):
         wish = 1 + TREATMENTS.index(step.kind) if step.kind in TREATMENTS else 0
-        spot = tags["lamp" if step.spot == "desk" else "light"] if step.kind == "look" else tags.get(step.spot)
+        spot = tag[LAMPS[step.spot]] if step.kind == "look" else tag.get(step.spot)
         rows += [
             f"e_{i}\to_{thing}\tq_{wish}\t{spot}\te_{following}"
             for thing, following in zip(step.things, step.following, strict=True)
         ]
         notes.append(f'The note of e_{i} is "{_note(step, skin, words)}".')
     rows += ["", *notes, ""]
-    rows += [f"The stand of {tags['lamp']} is {tags['desk']}.", f"The stand of {tags['light']} is {tags['shelf']}."]
-    for name, role in (("washing", "washer"), ("heating", "heater"), ("cooling", "cooler")):
-        kind = "container" if role in _CLOSED else "supporter"
-        rows += [f"The {name} place is a {kind} that varies.", f"The {name} place is {tags[role]}."]
+    rows += [f"The stand of {tag[lamp]} is {tag[on]}." for on, lamp in LAMPS.items()]
+    for name, role in zip(("washing", "heating", "cooling"), APPLIANCES.values(), strict=True):
+        kind = "container" if role in CLOSED else "supporter"
+        rows += [f"The {name} place is a {kind} that varies.", f"The {name} place is {tag[role]}."]
     return "\n".join(rows) + "\n"
 
 
-def _tags(plan: Plan) -> dict[str, str]:
+def tags(plan: Plan) -> dict[str, str]:
     """The numbers that GameMaker gives to places and lamps, in order of creation."""
-    opened = [p for p in plan.place_room if p not in _CLOSED]
-    closed = [p for p in plan.place_room if p in _CLOSED]
-    tags = {p: f"s_{i}" for i, p in enumerate(opened)} | {p: f"c_{i}" for i, p in enumerate(closed)}
-    return tags | {"lamp": "l_0", "light": "l_1"}
+    opened = [p for p in plan.place_room if p not in CLOSED]
+    closed = [p for p in plan.place_room if p in CLOSED]
+    numbered = {p: f"s_{i}" for i, p in enumerate(opened)} | {p: f"c_{i}" for i, p in enumerate(closed)}
+    return numbered | {"lamp": "l_0", "light": "l_1"}
 
 
 def _note(step: Step, skin: Skin, words: Words) -> str:
     if step.kind == "end":
         return skin.done
     if step.kind == "look":
-        lamp = words.places["lamp" if step.spot == "desk" else "light"]
-        return skin.errands["look"].format(what=words.things[step.things[0]], lamp=lamp)
-    spot = f"{'in' if step.spot in _CLOSED else 'on'} the {words.places[step.spot]}"
+        return skin.errands["look"].format(what=words.things[step.things[0]], lamp=words.places[LAMPS[step.spot]])
+    spot = f"{'in' if step.spot in CLOSED else 'on'} the {words.places[step.spot]}"
     kind = "place" if step.kind == "two" and len(step.things) == 1 else step.kind
     named = [words.things[i] for i in step.things]
     return skin.errands[kind].format(what=named[0], other=named[-1], spot=spot)
@@ -321,11 +327,11 @@ def _room_words(
     for place, room in plan.place_room.items():
         if room == role:
             tag, name = places[place].id, words.places[place]
-            lit = f" A {words.places[{'desk': 'lamp', 'shelf': 'light'}[place]]} shines on it." if place in lamps else ""
-            if place in _CLOSED:
+            lit = f" A {words.places[LAMPS[place]]} shines on it." if place in lamps else ""
+            if place in CLOSED:
                 parts.append(f"The {name} is [if {tag} is open]open and holds [a list of things in {tag}][otherwise]closed[end if].")
             else:
-                parts.append(f"On the {name} [is-are a list of things on {tag}].{lit}")
+                parts.append(f"The {name} holds [a list of things on {tag}].{lit}")
     ways = sorted(
         (way if a == plan.rooms.index(role) else _BACK[way], plan.rooms[b if a == plan.rooms.index(role) else a])
         for a, b, way in _JOINS[plan.map]

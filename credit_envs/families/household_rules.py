@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a rule stands on one line)
 """The rules of Household games, in TextWorld's language, and the Inform 7 code that makes the interpreter follow them.
 
 Every rule has a name that starts with ``house/``; of TextWorld's own rules only ``go/*`` and ``open/c`` are used. What can
@@ -148,7 +149,9 @@ Carry out inspecting something under something (called the light):
 Report inspecting something under something (called the light):
 	say "You look at [the noun] under [the light], then put it down on [the stand of the light]."
 
-Understand the command "wash" as something new. Understand the command "heat" as something new. Understand the command "cool" as something new.
+Understand the command "wash" as something new.
+Understand the command "heat" as something new.
+Understand the command "cool" as something new.
 Washing is an action applying to one touchable thing. Understand "wash [something]" as washing.
 Heating is an action applying to one touchable thing. Understand "heat [something]" as heating.
 Cooling is an action applying to one touchable thing. Understand "cool [something]" as cooling.
@@ -168,6 +171,8 @@ Check taking an object-like:
 		if this-step entry is current and piece entry is the noun, continue the action;
 	say "Your list does not ask for [the noun] now." instead.
 Check dropping something: say "Better put it somewhere." instead.
+
+First rule for printing the things on the floor: stop.
 
 Report taking inventory:
 	repeat with job running through current errand-likes:

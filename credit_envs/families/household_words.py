@@ -130,7 +130,7 @@ SKINS = {
             "two": "stow both the {what} and the {other} {spot}.",
         },
         "all jobs done.",
-        ("Deck plan: {room}.", "The {room}, humming softly.", "You float into the {room}.", "{room}: lights on."),
+        ("This is the {room}.", "The {room} hums softly.", "You float in the {room}.", "The lights of the {room} are on."),
     ),
     "tale": Skin(
         "tale",

@@ -191,7 +191,8 @@ def _labels(c: Catalogue, pages: Pages, worth: _Worth) -> dict[str, Ints]:
         "right": product == c.target,
     }
     number = np.arange(len(worth.ends))
-    after = {"turn": 0, "segment": 3, "anchor": pages.first_end + number, "page": BOUGHT, "met": worth.ends}
+    after: dict[str, AnyArray | int] = {"turn": 0, "segment": 3, "page": BOUGHT, "met": worth.ends}
+    after["anchor"] = pages.first_end + number
     return {name: np.append(part, number * 0 + after.get(name, -1)) for name, part in before.items()}
 
 

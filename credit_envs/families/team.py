@@ -30,7 +30,7 @@ on it, and opens that door when standing before it with the key in hand; otherwi
   6 door with plates that is shut, 7 such a door that is held open, 8 plate, 9 goal. Channel 1: colour of a door, its key
   and its plates (1–6). Channel 2: who stands here, bit i for agent i. Channel 3: 1 + i where
   the mover stands, agent i, plus 8 · (1 + j) where agent j stands who has a key in hand.
-- `text`: sentences, from the mover's side. `rgb`: a picture of the map. `ansi`: the map in characters.
+- `text`: sentences. `rgb`: a picture of the map. `ansi`: the map in characters.
 
 With `moves="at once"` the mover sees the placement at the start of the round: the moves that other agents have made in
 this round are hidden (states that differ only in them look alike). Everything else shows.

@@ -109,11 +109,14 @@ class Layout:
 
 
 def make_layout(plan: Plan, instance_seed: int, permute: bool = False) -> Layout:
-    """Draws one instance: order and rows of the doors, places of all things, colours, mirrored or not."""
+    """Draws one instance: order and rows of the doors, places of all things, colours, mirrored or not.
+
+    The map does not depend on the number of agents.
+    """
     n, doors, w, stride = plan.agents, plan.doors, plan.room_size, plan.stride
-    counts = (2, 6, N_COLOURS, doors, doors, n, (doors + 1) * w * w)
+    counts = (2, 6, N_COLOURS, doors, doors, (doors + 1) * w * w, n)
     draw = instance_draws("Team", instance_seed, sum(counts))
-    mirror, shuffle, paint, kinds, along, begin, order = np.split(draw, np.cumsum(counts)[:-1])
+    mirror, shuffle, paint, kinds, along, order, begin = np.split(draw, np.cumsum(counts)[:-1])
     locked = np.argsort(kinds, kind="stable") >= plan.plates
     offset, first = below(along, w), np.arange(doors + 1) * stride
 

@@ -75,14 +75,18 @@ def gate(tile: int, colour: Colour, is_open: bool) -> Picture:
     at = _square(tile)
     frame = _box(at, 0.0, 0.0, 1.0, 1.0, 0.06)
     inner = _box(at, 0.1, 0.1, 0.9, 0.9, 0.03)
-    bars = _union([_box(at, x - 0.035, 0.1, x + 0.035, 0.9) for x in ((0.16, 0.84) if is_open else (0.26, 0.42, 0.58, 0.74))])
-    return _layers(tile, (frame, _shade(colour, 0.75)), (inner, FLOOR if is_open else _shade(colour, 0.35)), (bars, colour))
+    bars = _union(
+        [_box(at, x - 0.035, 0.1, x + 0.035, 0.9) for x in ((0.16, 0.84) if is_open else (0.26, 0.42, 0.58, 0.74))]
+    )
+    return _layers(
+        tile, (frame, _shade(colour, 0.75)), (inner, FLOOR if is_open else _shade(colour, 0.35)), (bars, colour)
+    )
 
 
 @lru_cache(maxsize=64)
 def plate(tile: int, colour: Colour) -> Picture:
     """A pressure plate in the floor, in the colour of its door."""
     at = _square(tile)
-    rim, top = _box(at, 0.12, 0.12, 0.88, 0.88, 0.1), _box(at, 0.19, 0.19, 0.81, 0.81, 0.07)
+    rim, top = _box(at, 0.06, 0.06, 0.94, 0.94, 0.1), _box(at, 0.14, 0.14, 0.86, 0.86, 0.07)
     light = tuple(round(255 - (255 - c) * 0.45) for c in colour)
     return _layers(tile, (rim, _shade(colour, 0.7)), (top, (light[0], light[1], light[2])))

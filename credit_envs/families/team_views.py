@@ -146,7 +146,7 @@ def _sentences(layout: Layout, shown: Shown) -> list[str]:
 
 
 def _sentence(layout: Layout, shown: Shown, s: int) -> str:
-    """Names everything that can matter, from the mover's side: enough to tell any two shown states apart."""
+    """Names everything that can matter: enough to tell any two shown states apart."""
     plan, mover, holder = layout.plan, int(shown.mover[s]), int(shown.holder[s])
     cells = shown.cells[s].tolist()
 
@@ -158,13 +158,15 @@ def _sentence(layout: Layout, shown: Shown, s: int) -> str:
         room, inside = divmod(cell, plan.stride)
         if cell == layout.goal:
             return f"{at(cell)}, the goal"
-        return at(cell) + (f", in the doorway to room {room + 2}" if inside == plan.stride - 1 else f", in room {room + 1}")
+        return at(cell) + (
+            f", in the doorway to room {room + 2}" if inside == plan.stride - 1 else f", in room {room + 1}"
+        )
 
     def name(agent: int) -> str:
-        return "you" if agent == mover else f"agent {agent + 1}"
+        return f"agent {agent + 1}"
 
-    words = [f"You are agent {mover + 1} of {plan.agents}, {place(cells[mover])}."]
-    words += [f"Agent {i + 1} is {place(cell)}." for i, cell in enumerate(cells) if i != mover]
+    words = [f"It is agent {mover + 1}'s move."]
+    words += [f"Agent {i + 1} is {place(cell)}." for i, cell in enumerate(cells)]
     for d in range(plan.doors):
         colour = _NAMES[layout.colour[d]]
         door = f"The {colour} door to room {d + 2}, {at(int(layout.door[d]))},"
@@ -178,7 +180,7 @@ def _sentence(layout: Layout, shown: Shown, s: int) -> str:
         elif shown.lies[s, d]:
             words.append(f"{door} is locked; its key lies {at(int(layout.key[d]))}.")
         else:
-            words.append(f"{door} is locked; {name(holder)} {'have' if holder == mover else 'has'} its key.")
+            words.append(f"{door} is locked; {name(holder)} has its key.")
     return " ".join([*words, f"The goal is {at(layout.goal)}."])
 
 

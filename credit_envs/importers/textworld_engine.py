@@ -19,7 +19,7 @@ from credit_envs.importers.textworld_logic import GOES_ON, LOST, WON, Graph
 
 IN_ORDER = """
 To list things in order:
-	repeat with item running through portable things:
+	repeat with item running through object-likes:
 		let place be the holder of item;
 		if the item is carried by the player:
 			now the player carries the item;

@@ -40,7 +40,9 @@ def movers(table: TabularMDP) -> Ints:
         raise CreditEnvsError(f"{table.name}: expected a label 'mover' (0 … n − 1 per state), got {[*table.labels]}")
     mover = table.labels["mover"]
     if mover.min() < 0 or mover.max() >= MOST_AGENTS:
-        raise CreditEnvsError(f"labels['mover']: expected agents 0 … {MOST_AGENTS - 1}, got {mover.min()} … {mover.max()}")
+        raise CreditEnvsError(
+            f"labels['mover']: expected agents 0 … {MOST_AGENTS - 1}, got {mover.min()} … {mover.max()}"
+        )
     return mover
 
 
@@ -123,7 +125,7 @@ def difference_returns(table: TabularMDP, policy: PolicyLike, default: int | Non
     """Returns J − J with agent i always at the default action, for each agent, float64 ``[n]``."""
     v = coalition_values(table, policy, default)
     everyone = len(v) - 1
-    return v[everyone] - v[everyone ^ (1 << np.arange(n_agents(table)))]
+    return np.asarray(v[everyone] - v[everyone ^ (1 << np.arange(n_agents(table)))])
 
 
 def shapley(game: AnyArray) -> Floats:

@@ -12,7 +12,7 @@ from credit_envs.report.reading import PRICES, ROUNDING, Cell, by_environment, c
 _SIMULATOR, _DATA = PRICES[0], PRICES[-1]
 _FORKS = 1.001
 
-Leads = Mapping[str, tuple[Row | None, bool]]
+Leads = Mapping[str, tuple[Row | None, list[Row]]]
 
 
 def sentences(results: Results) -> dict[str, str]:
@@ -30,8 +30,8 @@ def verdict(found: Interval) -> str:
     return "more" if found.low > 1 + ROUNDING else "less" if found.high < 1 - ROUNDING else "same"
 
 
-def leader(cell: Cell, price: str) -> tuple[Row | None, bool]:
-    """Returns who is worth most under a price list, and whether its interval lies above all the others'.
+def leader(cell: Cell, price: str) -> tuple[Row | None, list[Row]]:
+    """Returns who is worth most under a price list, and those whose intervals reach into its own.
 
     None if nobody's interval lies above 1.
     """
@@ -40,9 +40,9 @@ def leader(cell: Cell, price: str) -> tuple[Row | None, bool]:
         key=lambda row: -row.equivalents[price].value,
     )
     if not ranked or verdict(ranked[0].equivalents[price]) != "more":
-        return None, False
+        return None, []
     low = ranked[0].equivalents[price].low
-    return ranked[0], all(row.equivalents[price].high < low for row in ranked[1:])
+    return ranked[0], [row for row in ranked[1:] if row.equivalents[price].high >= low]
 
 
 def tally(found: Sequence[Cell], price: str) -> dict[str, dict[str, int]]:
@@ -105,18 +105,22 @@ def _measured(here: Sequence[Cell]) -> str:
 def _lead(here: Sequence[Cell], leads: Leads) -> str:
     """Who is worth most per sampled step, and how much of the headroom that is."""
     parts: list[str] = []
-    behind: list[Cell] = []
     for name in dict.fromkeys(row.estimator for row, _ in leads.values() if row is not None):
-        own = [(cell, row) for cell in here if (row := leads[cell.policy][0]) is not None and row.estimator == name]
-        values = _listed(worth(row, _SIMULATOR) for _, row in own)
-        share = [x.value for _, row in own if isfinite((x := row.headroom[_SIMULATOR]).value)]
+        own = [(cell, r) for cell in here if (r := leads[cell.policy][0]) is not None and r.estimator == name]
+        values = _listed(worth(r, _SIMULATOR) for _, r in own)
+        share = [x.value for _, r in own if isfinite((x := r.headroom[_SIMULATOR]).value)]
         room = f"; {_span(share, percent)} of the headroom" if share else ""
         parts.append(f"{_spoken(name)}{{}} {_where([cell for cell, _ in own], here)} ({values}{room})")
-        behind += [cell for cell, _ in own if not leads[cell.policy][1]]
     texts = [part.format("" if i else " is worth most per sampled step") for i, part in enumerate(parts)]
     text = _listed(texts) if texts else ""
-    if behind:
-        text += f", not clearly ahead of the next {_where(behind, here)}"
+    close: dict[str, list[Cell]] = {}
+    for cell in here:
+        for row in leads[cell.policy][1]:
+            close.setdefault(row.estimator, []).append(cell)
+    if close:
+        text += (
+            f", not clearly ahead of {_listed(f'{_spoken(name)} {_where(own, here)}' for name, own in close.items())}"
+        )
     if none := [cell for cell in here if leads[cell.policy][0] is None]:
         nothing = f"nothing is worth more than GRPO per sampled step that {_seeds(here)} can show"
         text += f"{'; ' if text else ''}{nothing} {_where(none, here)}"
@@ -163,10 +167,11 @@ def _pays(name: str, here: Sequence[Cell], price: str) -> tuple[str, str]:
     """Returns whether an estimator pays under a price list, and under which policies with what values."""
     known = [(cell, row.equivalents[price]) for cell in here if (row := cell.row(name)) is not None]
     kinds = {cell.policy: verdict(found) for cell, found in known}
-    values = f" ({_span([found.value for _, found in known if isfinite(found.value)], number)})"
-    if "more" in kinds.values():
-        won = [cell for cell, _ in known if kinds[cell.policy] == "more"]
-        return "pay", (f" {_where(won, here)} only" if len(won) < len(known) else "") + values
+    won = [(cell, found) for cell, found in known if kinds[cell.policy] == "more"]
+    told = won or known
+    values = f" ({_span([found.value for _, found in told if isfinite(found.value)], number)})"
+    if won:
+        return "pay", (f" {_where([cell for cell, _ in won], here)}" if len(won) < len(known) else "") + values
     if set(kinds.values()) <= {"less", "unknown"}:
         return "do not pay", values
     return "show no gain", f" with {_seeds(here)}{values}"

@@ -129,8 +129,9 @@ def _worth(found: Sequence[Cell], results: Results) -> str:
 def _cost(found: Sequence[Cell]) -> str:
     caption = (
         "Score: GRPO-equivalents per trained step, continuations for free. Cost: environment steps spent per step of the "
-        "sample. Above the dashed line an estimator pays even where environment steps are what is scarce; estimators that "
-        "spend nothing beyond the sample stand side by side at 1×. Empty marks: uniform play; full marks: the best policy."
+        "sample. Above the dashed line an estimator pays, roughly, even where environment steps are what is scarce; those "
+        "that spend nothing beyond the sample stand side by side at 1×. Empty marks: uniform play; full marks: the best "
+        "policy."
     )
     return _panels(found, caption, "", plots.cost_svg, "c", _cost_label)
 

@@ -94,7 +94,7 @@ def picture(results: Results, path: str | Path) -> Path:
     columns = min(3, len(panels))
     rows = -(-(len(panels) + 1) // columns)
     tallest = max(len(shown(here)) for here in panels)
-    size = (4.1 * columns, rows * (0.8 + 0.36 * tallest))
+    size = (4.4 * columns, rows * (0.8 + 0.36 * tallest))
     with plt.rc_context({**_STYLE, "figure.facecolor": "white"}):
         figure, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         for axes in grid.flat:
@@ -137,14 +137,14 @@ def draw_worth(axes: Axes, here: Sequence[Cell]) -> None:
     axes.axvline(1, color=SOFT, linewidth=0.9, zorder=1)
     axes.set_xscale("log")
     axes.set_xlim(*_WORTH_LIMITS)
-    axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1 = GRPO", "10", "100"])
+    axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
     axes.minorticks_off()
     axes.set_yticks(range(len(names)), [f"{name} (ceiling)" if name == "exact" else name for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(length=0)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.set_xlabel("GRPO-equivalents (higher is better)")
+    axes.set_xlabel("GRPO-equivalents (GRPO is 1, more is better)")
 
 
 def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
@@ -173,7 +173,7 @@ def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
             labels.append((name, *points[len(points) // 2]))
     limits = (0.45, 3000.0)
     axes.plot(limits, limits, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate("pays per sampled step ↖", (110, 170), ha="right", va="bottom", color=SOFT, fontsize=8.5)
+    axes.annotate("pays per sampled step ↖", (230, 330), ha="right", va="bottom", color=SOFT, fontsize=8.5)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*limits)
@@ -257,7 +257,7 @@ def _legend(axes: Axes, rungs: Sequence[str], results: Results) -> None:
     axes.legend(handles=handles, loc="center left", frameon=False, fontsize=9, labelspacing=0.7)
     seeds, budget = results.config.seeds, results.config.budget
     axes.text(
-        0.02, 0.02, f"95 % intervals, n = {seeds} seeds, B = {budget:,} steps", transform=axes.transAxes, color=SOFT
+        0.02, 0.02, f"95 % intervals, n = {seeds} seeds,\nB = {budget:,} steps", transform=axes.transAxes, color=SOFT
     )
 
 

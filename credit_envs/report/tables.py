@@ -51,7 +51,7 @@ def fidelity(here: Cell) -> str:
             entries.append(
                 cell(number(found.value), found.value, style=_heat(good(found.value)), title=interval(found))
             )
-        rows.append(_tr(row, *entries))
+        rows.append(_tr(row, *entries, breaks=True))
     caption = f"{short(here.environment)}, policy {here.policy_name}, n = {row.seeds} seeds"
     return table(caption, ("estimator", *_FIDELITY), rows, "heat")
 
@@ -67,15 +67,15 @@ def dials(environments: Sequence[Mapping[str, Any]]) -> str:
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
         "states": ("states", lambda x: f"{x:,.0f}"),
         "horizon": ("horizon", lambda x: f"{x:,.0f}"),
-        "steps per episode": ("expected_steps", number),
-        "optimal length": ("optimal_length", number),
+        "steps": ("expected_steps", number),
+        "optimal steps": ("optimal_length", number),
         "J uniform": ("J", number),
         "J optimal": ("J_optimal", number),
-        "revisit rate ρ": ("revisit_rate", number),
-        "luck share": ("luck_share", percent),
+        "ρ": ("revisit_rate", number),
+        "luck": ("luck_share", percent),
         "k_eff": ("effective_unit", number),
-        "anchor precision": ("anchor_precision", number),
-        "anchor recall": ("anchor_recall", number),
+        "precision": ("anchor_precision", number),
+        "recall": ("anchor_recall", number),
     }
     rows = [
         tag(
@@ -85,7 +85,10 @@ def dials(environments: Sequence[Mapping[str, Any]]) -> str:
         )
         for entry in environments
     ]
-    caption = "Measured exactly under uniform play; the revisit rate is for groups of 8 rollouts."
+    caption = (
+        "Measured exactly under uniform play: steps per episode, steps of optimal play, expected return J, revisit rate ρ in "
+        "groups of 8 rollouts, luck share, k_eff, and how well observations find true states (precision, recall)."
+    )
     return table(caption, ("environment", *columns), rows, "sortable")
 
 
@@ -188,6 +191,8 @@ def everything(found: Sequence[Cell]) -> str:
     return table(caption, columns, rows, "sortable")
 
 
-def _tr(row: Row, *entries: str) -> str:
+def _tr(row: Row, *entries: str, breaks: bool = False) -> str:
+    """Returns the row of an estimator, its name breaking after underscores if asked for."""
     kind = {"class_": "reference"} if is_reference(row.estimator) else {}
-    return tag("tr", tag("th", text(row.estimator), scope="row"), *entries, **kind)
+    name = text(row.estimator).replace("_", "_<wbr>") if breaks else text(row.estimator)
+    return tag("tr", tag("th", name, scope="row"), *entries, **kind)

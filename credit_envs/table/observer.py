@@ -2,7 +2,7 @@
 
 Text shows a skin as an opening line, a paraphrase as another wording of the lead-in, and a cue as a line that names the
 shift of the action names or, where the sign is hidden, only a guess. Planes get one more row of cells: cell l holds the
-value of layer l as the image shows it.
+value of layer l as the image shows it. A view may draw layers itself (``View.with_layers``).
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ class Observer:
             self.space = gymnasium.spaces.Dict({name: part.space for name, part in self._parts.items()})
         else:
             self._view = table.view(view)
+            names = [layer.name for layer in table.emission.layers]
+            drawn = self._view.with_layers is not None and set(self._view.own_layers) <= set(names)
+            self._own = [names.index(name) for name in self._view.own_layers] if drawn else []
+            self._others = [i for i in range(len(names)) if i not in self._own]
             self.space = self._layered_space()
 
     def rows(self, obs: AnyArray) -> Rows:
@@ -57,8 +61,12 @@ class Observer:
         if self.view == "both":
             return {name: part.rows(obs) for name, part in self._parts.items()}
         base, code = np.divmod(obs, self.table.emission.n_codes)
-        rows = self._view.rows(self._state_of_base[base])
-        if not self.table.emission.layers:
+        states = self._state_of_base[base]
+        if self._own and self._view.with_layers is not None:
+            rows = self._view.with_layers(states, self.table.emission.digits[code][:, self._own])
+        else:
+            rows = self._view.rows(states)
+        if not self._others:
             return rows
         if isinstance(rows, np.ndarray):
             return self._framed(rows, code)
@@ -68,13 +76,13 @@ class Observer:
 
     def _layered_space(self) -> gymnasium.Space[Any]:
         space = self._view.space
-        if not self.table.emission.layers or isinstance(space, gymnasium.spaces.Text):
+        if not self._others or isinstance(space, gymnasium.spaces.Text):
             return space
         if isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
             height, width, channels = space.shape
-            if channels >= 2 and width >= len(self.table.emission.layers):
+            if channels >= 2 and width >= len(self._others):
                 return gymnasium.spaces.Box(0, 255, (height + 1, width, channels), np.uint8)
-        layers = ", ".join(layer.name for layer in self.table.emission.layers)
+        layers = ", ".join(self.table.emission.layers[i].name for i in self._others)
         raise CreditEnvsError(
             f"observation={self.view!r}: this view cannot show {layers}; use 'state', 'text' or 'grid'"
         )
@@ -84,10 +92,10 @@ class Observer:
         emission = self.table.emission
         out = np.zeros((len(rows), rows.shape[1] + 1, *rows.shape[2:]), dtype=np.uint8)
         out[:, :-1] = rows
-        for i, layer in enumerate(emission.layers):
-            digit = emission.digits[code, i]
+        for column, i in enumerate(self._others):
+            layer, digit = emission.layers[i], emission.digits[code, i]
             shown = np.asarray(layer.shift)[digit] if np.any(layer.shift) else digit
-            out[:, -1, i, 0], out[:, -1, i, 1] = shown & 255, shown >> 8
+            out[:, -1, column, 0], out[:, -1, column, 1] = shown & 255, shown >> 8
         return out
 
     @lru_cache(maxsize=4096)  # noqa: B019 (an observer lives as long as its environment)
@@ -95,7 +103,8 @@ class Observer:
         """Words before and after a state's text; only what the text shows without the image."""
         emission = self.table.emission
         before, after = "", ""
-        for layer, digit in zip(emission.layers, emission.digits[emission.blind[code]].tolist(), strict=True):
+        digits = emission.digits[emission.blind[code]].tolist()
+        for layer, digit in ((emission.layers[i], digits[i]) for i in self._others):
             if layer.name == "skin" and digit:
                 lap, mood = divmod(digit - 1, len(_MOODS))
                 before = f"It is a {_MOODS[mood]} day{f' ({lap + 1})' if lap else ''}. " + before

@@ -30,10 +30,15 @@ class View:
     Attributes:
         space: Gymnasium space of one shown state.
         rows: function from state ids int64 ``[n]`` to their rows (array ``[n, ...]``, list of n strings, or dict of those).
+        own_layers: names of the emission layers that the view draws itself; observers show the others in their own way.
+        with_layers: function from state ids int64 ``[n]`` and the digits of ``own_layers`` int64 ``[n, len(own_layers)]``
+            to rows with these digits drawn in. Where it shows words, it may tell no more than each layer's ``blind`` form.
     """
 
     space: gymnasium.Space[Any]
     rows: Callable[[AnyArray], Rows]
+    own_layers: tuple[str, ...] = ()
+    with_layers: Callable[[AnyArray, AnyArray], Rows] | None = None
 
 
 def text_space(max_length: int = MAX_TEXT) -> gymnasium.spaces.Text:
