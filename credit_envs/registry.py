@@ -41,6 +41,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("credit/Gallery-v0", "family", "Gallery", observation="both"),
     Entry("credit/Team-v0", "family", "Team", observation="grid"),
     Entry("credit/Shop-v0", "family", "Shop", observation="text"),
+    Entry("credit/Household-v0", "family", "Household", observation="text"),
     Entry("credit/Lookup-v0", "family", "Lookup", observation="text"),
     Entry("credit/FrozenLake-v0", "toy_text", "FrozenLake"),
     Entry("credit/CliffWalking-v0", "toy_text", "CliffWalking"),

@@ -65,7 +65,11 @@ class Game:
         if self.spot[to] != "o" or not self.knobs["apple_mean"]:
             return (to, has), {0.0: 1.0}, False
         chance = 1 / (1 + self.knobs["luck"] ** 2)
-        return (to, has), {self.knobs["apple_mean"] / chance: chance, **({0.0: 1 - chance} if chance < 1 else {})}, False
+        return (
+            (to, has),
+            {self.knobs["apple_mean"] / chance: chance, **({0.0: 1 - chance} if chance < 1 else {})},
+            False,
+        )
 
     @lru_cache  # noqa: B019 (a game lives as long as its test)
     def most_apples(self, at):
@@ -190,7 +194,7 @@ def test_apples_have_the_mean_and_the_deviation_asked_for():
 def test_luck_dial_moves_only_luck():
     """The mean is kept, so J of any policy is; the share of the variance that is luck grows."""
     tables = [BUILD(2, luck=luck) for luck in (0.0, 1.0, 3.0, 10.0)]
-    assert [oracle.evaluate(t, oracle.uniform(t)).J for t in tables] == pytest.approx([0.499] * 4, abs=0.2)
+    assert np.ptp([oracle.evaluate(t, oracle.uniform(t)).J for t in tables]) < 1e-12
     parts = [oracle.spread(t, oracle.uniform(t)) for t in tables]
     assert np.ptp([p.skill for p in parts]) < 1e-9
     assert parts[0].luck == pytest.approx(0, abs=1e-12)
@@ -230,4 +234,4 @@ def test_wrong_knobs_are_named(knobs, message):
 
 
 def test_golden_transcript():
-    check_golden("key_to_door", transcript(BUILD(7), seed=3, drawn=(0, 8)))
+    check_golden("key_to_door", transcript(BUILD(7), seed=4, drawn=(0, 8)))

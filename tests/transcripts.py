@@ -35,7 +35,7 @@ def transcript(table, seed=0, view="text", drawn=()):
         lines += ["", f"[{t}] {shown}"]
         if picture is not None and t in drawn:
             rows = picture._observer.rows(np.array([int(table.emission.base[state]) * table.emission.n_codes + code]))
-            lines += ["    " + line for line in rows[0].splitlines()]
+            lines += ["    " + line for line in rows[0].splitlines() if line != shown]
         shown, reward, over, _, _ = env.step(action)
         total += reward
         lines.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credit_envs.families import gallery, key_to_door, keyrooms, lookup, pivots, shop, team
+from credit_envs.families import gallery, household, key_to_door, keyrooms, lookup, pivots, shop, team
 from credit_envs.families.family import Family, Knob
 
 FAMILIES: dict[str, Family] = {
@@ -21,6 +21,9 @@ FAMILIES: dict[str, Family] = {
     "Team": Family("Team", team.build, team.KNOBS, "Agents who hold doors open for each other; one reward for all."),
     "Shop": Family(
         "Shop", shop.build, shop.KNOBS, "Search, compare, choose options, buy; paid by how well the product fits."
+    ),
+    "Household": Family(
+        "Household", household.build, household.KNOBS, "Errands in a house, told in words: real TextWorld games."
     ),
     "Lookup": Family(
         "Lookup", lookup.build, lookup.KNOBS, "Questions of several hops: search, read, answer; decoys lead astray."

@@ -20,6 +20,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray
 from credit_envs.errors import CreditEnvsError, NotEnumerableError
+from credit_envs.families.household import FOLDER, file_name
 from credit_envs.families.household_author import (
     APPLIANCES,
     CLOSED,
@@ -41,11 +42,9 @@ from credit_envs.importers.textworld_engine import narrate
 from credit_envs.importers.textworld_logic import WON, Fact, Graph, Logic, search
 from credit_envs.table.storage import canonical_bytes, write_atomically
 
-FOLDER = Path(__file__).parent / "data"
 GAMES = {4: 4, 12: 2, 60: 2}
 """Games per setting, by stages."""
 
-COLUMNS = ("step", "stage", "room", "carrying", "manner", "opened", "first_place", "second_place")
 _MAX_STATES = 20_000
 
 
@@ -56,9 +55,7 @@ class Packed:
     Attributes:
         admissible: uint8 ``[S]``, number of admissible commands.
         edges: uint16 ``[E, 2]``, command and successor.
-        columns: uint8 ``[S, 8]``, see COLUMNS: step of the plan; stages behind; room in the order of the map; 0 or 1 +
-            number of the thing carried; manner of the thing that is not plain; bit per opened container; where the
-            things of the errand are, 0 in hand, else 1 + place.
+        columns: uint8 ``[S, 8]``, the factors of :data:`credit_envs.families.household.COLUMNS`.
         looks: uint16 ``[S, 2]``, which description and which inventory is shown.
         texts: per skin its commands, descriptions and inventories.
         optimal: length of the shortest solution.
@@ -205,11 +202,6 @@ def _squeezed(text: str) -> str:
 def _numbered(words: list[str]) -> AnyArray:
     index = {word: i for i, word in enumerate(dict.fromkeys(words))}
     return np.array([index[word] for word in words])
-
-
-def file_name(task: str, map: str, stages: int) -> str:
-    """Returns the name of the file that holds the games of a setting."""
-    return f"household-{task}-{map}-{stages}.npz"
 
 
 def pack(task: str, map: str, stages: int, folder: Path = FOLDER) -> Path:

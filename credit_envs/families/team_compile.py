@@ -42,7 +42,7 @@ class States:
     Attributes:
         now: int64 ``[S]``, placement.
         seen: int64 ``[S]``, placement that the mover sees.
-        mover: int64 ``[S]``, whose move it is.
+        mover: int64 ``[S]``, whose move it is (0 where the episode is over).
         playing: bool ``[S]``, whether the episode goes on.
         to: int64 ``[playing states, 6]``, state after each action.
     """
@@ -103,9 +103,12 @@ def states_in_turn(plan: Plan, moves: Moves, start: int) -> States:
         mover = (mover + 1) % n
         frontier = after[~reached[mover, after]]
         reached[mover, frontier] = True
+    # Where the episode is over nobody is to move: one state per placement.
+    reached[0, moves.over], reached[1:, moves.over] = reached[:, moves.over].any(axis=0), False
     now, mover_of = np.nonzero(reached.T)
     number = np.full((n, total), -1, dtype=np.int64)
     number[mover_of, now] = np.arange(now.size)
+    number[:, moves.over] = number[0, moves.over]
     playing = ~moves.over[now]
     here, by = now[playing], mover_of[playing]
     to = number[((by + 1) % n)[:, None], moves.to[by, here]]

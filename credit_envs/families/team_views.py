@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -24,11 +26,11 @@ class Shown:
     Args:
         layout: the instance.
         seen: int64 ``[n]``, placements that the movers see.
-        mover: int64 ``[n]``.
+        mover: int64 ``[n]``, −1 where the episode is over.
 
     Attributes:
         cells: int64 ``[n, agents]``.
-        mover: int64 ``[n]``.
+        mover: see above.
         holder: int64 ``[n]``, the agent with a key in hand, −1 for none.
         lies: bool ``[n, D]``, whether the key of each door lies on the floor.
         open: bool ``[n, D]``, whether one may enter each door.
@@ -52,22 +54,17 @@ def views(layout: Layout, seen: Ints, mover: Ints, playing: Bools) -> dict[str, 
         mover: int64 ``[S]``, whose move it is.
         playing: bool ``[S]``, whether the episode goes on.
     """
-    spaces = _spaces(layout.plan)
+    spaces, moves = _spaces(layout.plan), np.where(playing, mover, -1)
 
-    def shown(states: AnyArray) -> Shown:
-        return Shown(layout, seen[states], mover[states])
+    def view(name: str, rows: Callable[[Layout, Shown], Any]) -> View:
+        def show(states: AnyArray) -> Any:
+            states = np.asarray(states, dtype=np.int64)
+            return rows(layout, Shown(layout, seen[states], moves[states]))
 
-    def text(states: AnyArray) -> list[str]:
-        states = np.asarray(states, dtype=np.int64)
-        lead = ["" if go else "The episode is over. " for go in playing[states].tolist()]
-        return [a + b for a, b in zip(lead, _sentences(layout, shown(states)), strict=True)]
+        return View(spaces[name], show)
 
-    return {
-        "grid": View(spaces["grid"], lambda states: _planes(layout, shown(np.asarray(states, dtype=np.int64)))),
-        "text": View(spaces["text"], text),
-        "ansi": View(spaces["ansi"], lambda states: _characters(layout, shown(np.asarray(states, dtype=np.int64)))),
-        "rgb": View(spaces["rgb"], lambda states: _pictures(layout, shown(np.asarray(states, dtype=np.int64)))),
-    }
+    shows = {"grid": _planes, "text": _sentences, "ansi": _characters, "rgb": _pictures}
+    return {name: view(name, rows) for name, rows in shows.items()}
 
 
 @lru_cache(maxsize=64)
@@ -136,7 +133,8 @@ def _characters(layout: Layout, shown: Shown) -> list[str]:
             x, y = layout.cell_xy[cell]
             chars[y, x] = "*" if several else str(1 + int(np.argmax(shown.cells[s] == cell)))
         holder = int(shown.holder[s])
-        words = f"agent {shown.mover[s] + 1} to move" + (f", agent {holder + 1} has a key" if holder >= 0 else "")
+        words = f"agent {shown.mover[s] + 1} to move" if shown.mover[s] >= 0 else "over"
+        words += f", agent {holder + 1} has a key" if holder >= 0 else ""
         pictures.append("\n".join(["".join(row) for row in chars] + [words]))
     return pictures
 
@@ -165,7 +163,7 @@ def _sentence(layout: Layout, shown: Shown, s: int) -> str:
     def name(agent: int) -> str:
         return f"agent {agent + 1}"
 
-    words = [f"It is agent {mover + 1}'s move."]
+    words = [f"It is agent {mover + 1}'s move." if mover >= 0 else "The episode is over."]
     words += [f"Agent {i + 1} is {place(cell)}." for i, cell in enumerate(cells)]
     for d in range(plan.doors):
         colour = _NAMES[layout.colour[d]]

@@ -44,7 +44,7 @@ class Optimal(Values):
 
 
 def optimal(table: TabularMDP) -> Optimal:
-    """Solves a table by backward induction over (step, state)."""
+    """Solves a table by backward induction over (step, state), choosing among admissible actions."""
     shape = (table.horizon + 1, table.n_states)
     solved = Optimal(table, np.zeros(shape), np.zeros(shape))
     solved.V[-1] = cutoff_values(table)

@@ -112,13 +112,6 @@ def evaluate(table: TabularMDP, policy: PolicyLike, episode_code: int | None = N
         CreditEnvsError: for a malformed policy, or if the values differ between episode codes and none was named.
     """
     checked = as_policy(table, policy)
-    if episode_code is None:
-        codes, _ = table.emission.episode_codes()
-        if checked.kind == "obs" and codes.size > 1:
-            raise CreditEnvsError(
-                f"episode_code=None: the policy sees {codes.size} per-episode looks; name one, or use expected_return"
-            )
-        episode_code = int(codes[0])
     edges = effective(table, checked, episode_code)
     return Values(table, backward(table, chain(table, edges), playing(table)))
 
@@ -159,7 +152,9 @@ def expected_return(table: TabularMDP, policy: PolicyLike) -> float:
     return float(np.dot(weights, each))
 
 
-def occupancy(table: TabularMDP, policy: PolicyLike, start: AnyArray | None = None, episode_code: int = 0) -> Floats:
+def occupancy(
+    table: TabularMDP, policy: PolicyLike, start: AnyArray | None = None, episode_code: int | None = None
+) -> Floats:
     """Returns d, float64 ``[H + 1, S]``: probability that step t is taken in state s (row H: reached the cut-off there).
 
     Args:
@@ -197,7 +192,7 @@ class Step(NamedTuple):
     Q: Floats
 
 
-def sweep(table: TabularMDP, policy: Policy, episode_code: int = 0) -> Iterator[Step]:
+def sweep(table: TabularMDP, policy: Policy, episode_code: int | None = None) -> Iterator[Step]:
     """Yields every step's occupancy and values under a policy; ``[H, S, A]`` is never stored."""
     folded = chain(table, effective(table, policy, episode_code))
     values = Values(table, backward(table, folded, playing(table)))

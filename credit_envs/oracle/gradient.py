@@ -14,7 +14,7 @@ from credit_envs.table.mdp import TabularMDP
 
 
 def action_values(
-    table: TabularMDP, policy: PolicyLike, episode_code: int = 0, *, discounted_visits: bool = True
+    table: TabularMDP, policy: PolicyLike, episode_code: int | None = None, *, discounted_visits: bool = True
 ) -> tuple[Floats, Floats]:
     """Returns W, float64 ``[E]``, and the number of visits Σ_t γ^t d_t(s), float64 ``[S]``.
 
@@ -42,7 +42,8 @@ def exact_gradient(table: TabularMDP, policy: PolicyLike, *, discounted_visits: 
         ValueError: if the policy names inadmissible actions (mask it with ``table.mask`` first).
     """
     checked = as_policy(table, policy)
-    if effective(table, checked).stay.any():
+    codes, shares = table.emission.episode_codes()
+    if effective(table, checked, int(codes[0])).stay.any():
         raise ValueError("policy: gives weight to inadmissible actions; mask it with table.mask first")
     gradient = np.zeros_like(checked.probability)
     if checked.kind != "obs":
@@ -50,7 +51,6 @@ def exact_gradient(table: TabularMDP, policy: PolicyLike, *, discounted_visits: 
         rows = checked.rows(table, table.edge_state)
         np.add.at(gradient, (rows, table.edge_action), weights)
         return _through_softmax(checked, gradient)
-    codes, shares = table.emission.episode_codes()
     for code, share in zip(codes.tolist(), shares.tolist(), strict=True):
         weights, _ = action_values(table, checked, code, discounted_visits=discounted_visits)
         for states, shown, probability in step_codes(table, code):

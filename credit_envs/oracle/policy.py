@@ -104,14 +104,24 @@ class EdgePolicy:
     stay: Floats
 
 
-def effective(table: TabularMDP, policy: Policy, episode_code: int = 0) -> EdgePolicy:
+def effective(table: TabularMDP, policy: Policy, episode_code: int | None = None) -> EdgePolicy:
     """Averages a policy over what each step's emission may show: π_eff(a|s) = Σ_z p(z|s) π(name of a under z | s, z).
 
     Args:
         table: the table.
         policy: a checked policy.
-        episode_code: the per-episode part of the emission code.
+        episode_code: the per-episode part of the emission code, where the policy sees it.
+
+    Raises:
+        CreditEnvsError: if the policy sees several per-episode looks and none was named.
     """
+    if episode_code is None:
+        codes, _ = table.emission.episode_codes()
+        if policy.kind == "obs" and codes.size > 1:
+            raise CreditEnvsError(
+                f"episode_code=None: the policy sees {codes.size} per-episode looks; name one, or use expected_return"
+            )
+        episode_code = int(codes[0])
     alive = table.n_admissible > 0
     if policy.kind != "obs":
         rows = policy.rows(table, table.edge_state)

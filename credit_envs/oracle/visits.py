@@ -228,14 +228,15 @@ def _sampled_revisits(
         who.append(alive)
         first, last = table.edge_start[here], table.edge_start[here + 1] - 1
         base = np.where(first > 0, share[first - 1], 0.0)
-        point = base + draws(key[Purpose.ACTION][alive], t) / 2.0**53 * (1 - policy.stay[here])
+        wish = draws(key[Purpose.ACTION][alive], t) / 2.0**53
+        stays, point = wish >= 1 - policy.stay[here], base + wish
         edge = np.clip(np.searchsorted(share, point, side="right"), first, last)
         luck = draws(key[Purpose.OUTCOME][alive], t)
         outcome = select_segment(
             table.outcome_threshold, table.outcome_start[edge], table.outcome_start[edge + 1] - 1, luck
         )
-        state[alive] = table.successor[outcome]
-        alive = alive[~table.terminal[outcome]]
+        state[alive] = np.where(stays, here, table.successor[outcome])
+        alive = alive[stays | ~table.terminal[outcome]]
         if not alive.size:
             break
     row, rollout = np.concatenate(rows), np.concatenate(who)
