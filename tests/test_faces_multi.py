@@ -46,8 +46,6 @@ def test_aec_api_with_numbers_as_observations():
 @pytest.mark.parametrize("observation", ["grid", "state", "text"])
 @pytest.mark.parametrize("knobs", [{}, {"slip": 0.3, "agents": 3}, {"revisit_rate": 0.3}])
 def test_seeds(knobs, observation):
-    if "revisit_rate" in knobs and observation == "grid":
-        knobs = {**knobs, "observation": "text"}
     kwargs = {"observation": observation, **SMALL, **knobs}
     seed_test(lambda: multi.team_aec_env(**kwargs), num_cycles=100)
     parallel_seed_test(lambda: multi.team_parallel_env(**kwargs), num_cycles=100)
@@ -66,19 +64,17 @@ def test_registered():
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"slip": 0.2}, {"agents": 3, "slip": 0.1}, {"unit": 2}, {"horizon": 7}, {"delay": True}]
+    "knobs", [{"slip": 0.2}, {"agents": 3, "slip": 0.1}, {"unit": 2}, {"horizon": 7}, {"delay": 2}]
 )
 def test_turns_are_the_steps_of_the_single_environment(knobs):
     kwargs = {"observation": "state", **SMALL, **knobs}
-    if knobs.get("delay"):
-        kwargs = {**SMALL, "observation": "state", "slip": 0.2, "horizon": 41}
     env, single = multi.team_aec_env(**kwargs), gymnasium.make("credit/Team-v0", **kwargs).unwrapped
     rng = np.random.default_rng(0)
     for seed in (5, None, None):
         env.reset(seed=seed)
         shown, _ = single.reset(seed=seed)
         paid = dict.fromkeys(env.agents, 0.0)
-        for t in range(single.table.horizon):
+        for _ in range(single.table.horizon):
             agent = env.agent_selection
             number = int(single.table.labels["mover"][single.state])
             assert agent == f"agent_{number}"
@@ -95,7 +91,6 @@ def test_turns_are_the_steps_of_the_single_environment(knobs):
             if over:
                 break
         assert over
-        assert t + 1 <= single.table.horizon
         for agent in env.possible_agents:
             assert env.agent_selection == agent
             assert env.last()[1] == pytest.approx(paid[agent])
@@ -139,19 +134,18 @@ def test_a_round_is_one_step_of_each_agent(knobs):
 
 
 def test_what_agents_see():
-    kwargs = {"seed": 0}
-    env, table = multi.team_parallel_env(observation="grid", instance=7), None
+    env = multi.team_parallel_env(observation="grid", instance=7)
     table = env.env.table
-    seen, _ = env.reset(**kwargs)
+    seen, _ = env.reset(seed=0)
     plane = table.view("grid").rows(table.start_state)[0]
     for i, agent in enumerate(env.agents):
         assert seen[agent] in env.observation_space(agent)
         assert np.array_equal(seen[agent][..., :-1], plane)
         assert np.all(seen[agent][..., -1] == i + 1)
     assert np.array_equal(env.state(), plane)
-    words, _ = multi.team_parallel_env(observation="text", instance=7).reset(**kwargs)
+    words, _ = multi.team_parallel_env(observation="text", instance=7).reset(seed=0)
     assert words["agent_1"].startswith("You are agent 2. It is agent 1's move. Agent 1 is at column 1, row 1")
-    both, _ = multi.team_parallel_env(observation="both", instance=7).reset(**kwargs)
+    both, _ = multi.team_parallel_env(observation="both", instance=7).reset(seed=0)
     assert both["agent_0"]["text"].startswith("You are agent 1. ")
     assert np.array_equal(both["agent_0"]["grid"], seen["agent_0"])
 
@@ -206,7 +200,7 @@ def test_tables_that_do_not_fit_are_named():
         multi.aec_env("credit/Pivots-v0")
     with pytest.raises(CreditEnvsError, match="do not move in turn in every round; use aec_env"):
         multi.team_parallel_env(unit=2, **SMALL)
-    table = credit_envs.make_table("credit/DoorKey-v0") if False else credit_envs.make_table("credit/Team-v0", **SMALL)
+    table = credit_envs.make_table("credit/Team-v0", **SMALL)
     keep = np.ones(table.n_edges, dtype=bool)
     keep[0] = False
     columns = {

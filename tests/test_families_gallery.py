@@ -65,8 +65,8 @@ def test_all_or_nothing_in_closed_form(junctions, exits, delta, hint, hall, seed
     found = oracle.perception(table, even)
     q = 1 - delta + delta * max(hint, 1 / exits)
     assert found.gap == pytest.approx(1 - q**junctions, abs=1e-12)
-    assert oracle.optimal(table).J == pytest.approx(1)
-    assert oracle.evaluate(table, even).J == pytest.approx(exits**-junctions)
+    assert abs(oracle.optimal(table).J - 1) < 1e-12
+    assert abs(oracle.evaluate(table, even).J - exits**-junctions) < 1e-12
     assert oracle.spread(table, even).luck == pytest.approx(0, abs=1e-15)
 
 
@@ -80,7 +80,7 @@ def test_steps_of_the_best_player(junctions, exits, frames, hall, seed):
     halls = (table.labels["kind"] == HALL).sum()
     best = oracle.optimal(table)
     assert best.length == pytest.approx(halls + junctions * (1 + (frames - 1) / 2))
-    assert best.J == pytest.approx(1 - cost * best.length)
+    assert abs(best.J - (1 - cost * best.length)) < 1e-9
     assert BUILD(seed, horizon_factor=1, **knobs).horizon >= halls + junctions * frames
 
 
@@ -96,7 +96,7 @@ def test_steps_of_a_random_player(exits, wrong):
     tries = {"detour": 1}.get(wrong, exits)
     steps = (kind == HALL).sum() + sum(tries + wrong_tries * room for room in rooms)
     assert wrong == "wait" or min(rooms) >= 1
-    assert oracle.evaluate(table, oracle.uniform(table)).J == pytest.approx(1 - 0.02 * steps, abs=1e-9)
+    assert abs(oracle.evaluate(table, oracle.uniform(table)).J - (1 - 0.02 * steps)) < 1e-9
 
 
 def test_a_blind_exit_and_a_look_by_hand():
@@ -176,7 +176,7 @@ def test_every_place_leads_where_the_rules_say(knobs, seed):
 
 def hand(plane, exits):
     """Reads the painted sign off the planes: the exit that the clock hand points to, None if nothing is painted."""
-    cells = {tuple(at) for at in np.argwhere(plane[1:, :, 1] > 0) + [1, 0]} - {(3, 3)}
+    cells = {(row + 1, column) for row, column in np.argwhere(plane[1:, :, 1] > 0).tolist()} - {(3, 3)}
     if not cells:
         return None
     [(row, column)] = cells

@@ -117,7 +117,7 @@ def test_optimal_play_takes_the_key_and_the_richest_way(knobs, seed):
     table = BUILD(seed, horizon_factor=1, **{**knobs, "door_reward": 50.0})
     game = Game(table)
     eaten = game.most_apples(game.gate)
-    assert oracle.optimal(table).J == pytest.approx(50 + knobs["apple_mean"] * eaten, abs=1e-9)
+    assert abs(oracle.optimal(table).J - (50 + knobs["apple_mean"] * eaten)) < 1e-9
 
     table = BUILD(seed, horizon_factor=3, **{**knobs, "door_reward": 50.0})
     edge = oracle.optimal(table).greedy(0)

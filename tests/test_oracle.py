@@ -38,6 +38,7 @@ from credit_envs.oracle import (
     spread,
     uniform,
 )
+from credit_envs.registry import make_table
 from credit_envs.table import Emission, Layer, TabularMDP, from_outcomes
 
 few = settings(max_examples=80, deadline=None)
@@ -542,3 +543,10 @@ def test_values_are_in_double_precision():
     table = make_random_table(1)
     assert isinstance(table, TabularMDP)
     assert evaluate(table, uniform(table)).V.dtype == np.float64
+
+
+def test_tables_too_large_over_time_are_refused_before_memory_is():
+    table = make_table("credit/Pivots-v0").replace(horizon=1 << 30)
+    for solve in (optimal, measure, lambda t: evaluate(t, uniform(t))):
+        with pytest.raises(CreditEnvsError, match="33 states × 1073741824 steps, expected at most"):
+            solve(table)

@@ -38,9 +38,9 @@ def transcript(table, seed=0, view="text", drawn=()):
             lines += ["    " + line for line in rows[0].splitlines() if line != shown]
         shown, reward, over, _, _ = env.step(action)
         total += reward
-        lines.append(
-            f"  > {table.action_names[action]:<12} reward {_number(reward)}   V* {_number(best.V[t, state])}   A {_number(credit)}"
-        )
+        value = float(best.V[t, state])
+        numbers = f"reward {_number(reward)}   V* {_number(value)}   A {_number(credit)}"
+        lines.append(f"  > {table.action_names[action]:<12} {numbers}")
     return "\n".join([*lines, "", f"[{env.t}] {shown}", f"Return {_number(total).strip()} after {env.t} steps.", ""])
 
 

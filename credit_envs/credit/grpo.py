@@ -5,9 +5,9 @@
     Â_i =  R_i − mean_{j≠i}(R_j)                RLOO = n/(n−1) · Dr.GRPO
 
 On-policy, without the division and with reward at the end, E[Â | s_t, a_t] = (n−1)/n · (Q − V(s_0)): a credit that carries
-the luck so far, and an unbiased gradient up to the factor. What was paid before step t adds to it. Released-code quirk as a flag: ``lone="value"`` gives a group of one its own
-return instead of zero (verl). Sources: Shao et al. 2024 (DeepSeekMath), §4.1; Liu et al. 2025 (Dr.GRPO); Kool et al. 2019
-and Ahmadian et al. 2024 (RLOO); verl ``core_algos``.
+the luck so far, and an unbiased gradient up to the factor. What was paid before step t adds to it. Released-code quirk as a
+flag: ``lone="value"`` gives a group of one its own return instead of zero (verl). Sources: Shao et al. 2024 (DeepSeekMath),
+§4.1; Liu et al. 2025 (Dr.GRPO); Kool et al. 2019 and Ahmadian et al. 2024 (RLOO); verl ``core_algos``.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -72,9 +74,17 @@ class Method:
         """Runs the estimator with what it needs and checks what comes back.
 
         Raises:
-            CreditEnvsError: if the credit has the wrong shape, or NaN on a step that was taken.
+            CreditEnvsError: if it raises, or the credit has the wrong shape, or NaN on a step that was taken.
         """
-        credit = self.estimate(batch, **{name: provided[name] for name in self.needs})
+        given = {name: provided[name] for name in self.needs}
+        try:
+            credit = self.estimate(batch, **given)
+        except CreditEnvsError:
+            raise
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            raise CreditEnvsError(f"{self.name}: raised {type(error).__name__} in {where}: {error}") from error
         if not isinstance(credit, Tensor):
             credit = torch.as_tensor(credit, dtype=torch.float64, device=batch.mask.device)
         if credit.shape != batch.mask.shape:

@@ -19,6 +19,8 @@ from credit_envs.evaluation.config import CEILING
 from credit_envs.evaluation.prices import PRICE_LISTS, Prices, Spending
 
 _CEILING_MIN = 1.1
+_DEFINED = 0.95
+"""Share of bootstrap draws that must be defined for an interval to be given."""
 
 
 @dataclass(frozen=True)
@@ -198,9 +200,9 @@ def _equivalents(own: Replicates, unit: Replicates, prices: Prices, budget: floa
 
 
 def _interval(values: Floats) -> Interval:
-    """Value of row 0 with the 95 % percentile interval of the others."""
+    """Value of row 0 with the 95 % percentile interval of the others; no interval where many draws are undefined."""
     drawn = values[1:][np.isfinite(values[1:])]
-    if not np.isfinite(values[0]) or drawn.size < 2:
+    if not np.isfinite(values[0]) or drawn.size < _DEFINED * (len(values) - 1):
         return Interval(float(values[0]), float("nan"), float("nan"))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(float(values[0]), float(low), float(high))

@@ -316,6 +316,10 @@ class TabularEnv(gymnasium.Env[Any, Any]):
         assert self._fresh is not None
         self._play(self._fresh(instance))
         self._instance = instance
+        if gymnasium.spaces.Discrete(self.table.n_actions) != self.action_space:
+            raise CreditEnvsError(
+                f"fresh=True: layouts have different numbers of actions, here {self.table.n_actions} after {self.action_space}"
+            )
         if self._observer.space != self.observation_space:
             raise CreditEnvsError(
                 f"fresh=True: observation={self._observation!r} has another space in each layout, here "

@@ -172,7 +172,9 @@ class Words:
 
 def draw_words(plan: Plan, skin: Skin) -> Words:
     """Draws the names of a plan's rooms, places and things from the words of a skin."""
-    rng = np.random.default_rng([20261121, 1 + list(SKINS).index(skin.name), MAPS.index(plan.map), plan.stages, plan.seed])
+    rng = np.random.default_rng(
+        [20261121, 1 + list(SKINS).index(skin.name), MAPS.index(plan.map), plan.stages, plan.seed]
+    )
     places = {role: names[rng.integers(len(names))] for role, names in skin.places.items()}
     taken = {word for name in places.values() for word in name.split()}
     free = [thing for thing in skin.things if thing not in taken]
@@ -205,7 +207,8 @@ def author(plan: Plan, skin_name: str) -> Any:
     plain, *manners = [maker.new(type="q", name=name, desc="") for name in skin.manners]
     rooms = {role: maker.new_room(words.places[role]) for role in plan.rooms}
     places = {
-        role: maker.new(type="c" if role in CLOSED else "s", name=words.places[role], desc="") for role in plan.place_room
+        role: maker.new(type="c" if role in CLOSED else "s", name=words.places[role], desc="")
+        for role in plan.place_room
     }
     lamps = {on: maker.new(type="l", name=words.places[role], desc="") for on, role in LAMPS.items()}
     things = [maker.new(type="o", name=name, desc="") for name in words.things]
@@ -317,9 +320,7 @@ def _note(step: Step, skin: Skin, words: Words) -> str:
     return skin.errands[kind].format(what=named[0], other=named[-1], spot=spot)
 
 
-def _room_words(
-    plan: Plan, skin: Skin, words: Words, role: str, places: dict[str, Any], lamps: dict[str, Any]
-) -> str:
+def _room_words(plan: Plan, skin: Skin, words: Words, role: str, places: dict[str, Any], lamps: dict[str, Any]) -> str:
     """Describes a room: its furniture with what is there, as Inform 7 text, and its exits."""
     rng = np.random.default_rng([20261121, plan.seed, plan.rooms.index(role)])
     opening = skin.rooms[rng.integers(len(skin.rooms))].format(room=words.places[role])
@@ -329,7 +330,9 @@ def _room_words(
             tag, name = places[place].id, words.places[place]
             lit = f" A {words.places[LAMPS[place]]} shines on it." if place in lamps else ""
             if place in CLOSED:
-                parts.append(f"The {name} is [if {tag} is open]open and holds [a list of things in {tag}][otherwise]closed[end if].")
+                parts.append(
+                    f"The {name} is [if {tag} is open]open and holds [a list of things in {tag}][otherwise]closed[end if]."
+                )
             else:
                 parts.append(f"The {name} holds [a list of things on {tag}].{lit}")
     ways = sorted(

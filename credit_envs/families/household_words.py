@@ -130,7 +130,12 @@ SKINS = {
             "two": "stow both the {what} and the {other} {spot}.",
         },
         "all jobs done.",
-        ("This is the {room}.", "The {room} hums softly.", "You float in the {room}.", "The lights of the {room} are on."),
+        (
+            "This is the {room}.",
+            "The {room} hums softly.",
+            "You float in the {room}.",
+            "The lights of the {room} are on.",
+        ),
     ),
     "tale": Skin(
         "tale",

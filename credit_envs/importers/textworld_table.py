@@ -55,14 +55,18 @@ def import_textworld(
     check_range("max_states", max_states, 2, 2**24, integer=True)
     path = Path(game_file).with_suffix(".json")
     if not path.is_file():
-        raise CreditEnvsError(f"game_file={str(game_file)!r}: no such file {path.name}, which TextWorld writes beside a game")
+        raise CreditEnvsError(
+            f"game_file={str(game_file)!r}: no such file {path.name}, which TextWorld writes beside a game"
+        )
     load_textworld()
     from textworld.generator.game import Game
 
     try:
         game = Game.load(str(path))
     except Exception as error:  # TextWorld's loaders trip over other files in many ways
-        raise CreditEnvsError(f"game_file={str(game_file)!r}: no TextWorld game ({type(error).__name__}: {error})") from error
+        raise CreditEnvsError(
+            f"game_file={str(game_file)!r}: no TextWorld game ({type(error).__name__}: {error})"
+        ) from error
     return table_of_game(game, path.stem, rules=rules, horizon=horizon, max_states=max_states)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import check_range
-from credit_envs.oracle.evaluation import Values, cutoff_values, evaluate, playing
+from credit_envs.oracle.evaluation import Values, cutoff_values, evaluate, over_time, playing
 from credit_envs.oracle.gradient import action_values
 from credit_envs.oracle.policy import Policy, uniform
 from credit_envs.table.mdp import TabularMDP
@@ -45,8 +45,7 @@ class Optimal(Values):
 
 def optimal(table: TabularMDP) -> Optimal:
     """Solves a table by backward induction over (step, state), choosing among admissible actions."""
-    shape = (table.horizon + 1, table.n_states)
-    solved = Optimal(table, np.zeros(shape), np.zeros(shape))
+    solved = Optimal(table, over_time(table), over_time(table))
     solved.V[-1] = cutoff_values(table)
     alive = playing(table) > 0
     for t in range(table.horizon - 1, -1, -1):

@@ -126,10 +126,27 @@ def cutoff_values(table: TabularMDP) -> Floats:
     return np.zeros(table.n_states) if table.cutoff_reward is None else table.cutoff_reward / table.discount
 
 
+MOST_CELLS = 1 << 29
+"""Numbers per array over (step, state) that the oracle will hold: 4 GiB."""
+
+
+def over_time(table: TabularMDP) -> Floats:
+    """Returns zeros ``[H + 1, S]``.
+
+    Raises:
+        CreditEnvsError: if that would take more than 4 GiB.
+    """
+    if (table.horizon + 1) * table.n_states > MOST_CELLS:
+        raise CreditEnvsError(
+            f"{table.name}: {table.n_states} states × {table.horizon} steps, expected at most {MOST_CELLS} in all; "
+            f"shorten the horizon or take a smaller instance"
+        )
+    return np.zeros((table.horizon + 1, table.n_states))
+
+
 def backward(table: TabularMDP, folded: Chain, alive: Floats) -> Floats:
     """Runs the backward recursion; returns V, float64 ``[H + 1, S]``."""
-    horizon = table.horizon
-    values = np.empty((horizon + 1, table.n_states))
+    horizon, values = table.horizon, over_time(table)
     values[horizon] = cutoff_values(table)
     steady = table.reward_scale is None and table.reward_shift is None
     for t in range(horizon - 1, -1, -1):
@@ -170,7 +187,7 @@ def occupancy(
 def forward(table: TabularMDP, folded: Chain, start: AnyArray | None = None) -> Floats:
     """Runs the forward recursion; returns d, float64 ``[H + 1, S]``."""
     backwards = sparse.csr_array(folded.transition.T)
-    d = np.zeros((table.horizon + 1, table.n_states))
+    d = over_time(table)
     d[0] = start_distribution(table) if start is None else start
     for t in range(table.horizon):
         d[t + 1] = backwards @ d[t]

@@ -8,7 +8,7 @@ import numpy as np
 
 from credit_envs.arrays import Floats, Ints
 from credit_envs.oracle.control import optimal
-from credit_envs.oracle.evaluation import Values, cutoff_values, evaluate, occupancy, playing, sweep
+from credit_envs.oracle.evaluation import Values, cutoff_values, evaluate, occupancy, over_time, playing, sweep
 from credit_envs.oracle.policy import Policy, PolicyLike, as_policy, effective, uniform
 from credit_envs.oracle.visits import anchor_ids, revisit_rate
 from credit_envs.table.mdp import TabularMDP
@@ -128,7 +128,7 @@ def perception(table: TabularMDP, policy: PolicyLike) -> Perception:
 
     The image-free policy is the average of the policy over what the image could have shown given the text.
     """
-    best, blind = optimal(table), np.zeros((table.horizon + 1, table.n_states))
+    best, blind = optimal(table), over_time(table)
     blind[-1] = cutoff_values(table)
     signals = {int(n): _signals(table, int(n)) for n in np.unique(table.n_admissible[table.n_admissible > 0])}
     groups = {n: np.flatnonzero(table.n_admissible == n) for n in signals}

@@ -138,6 +138,8 @@ def union(tables: Sequence[TabularMDP], weights: Sequence[float] | None = None) 
         values = {getattr(table, field) for table in tables}
         if len(values) > 1:
             raise TableError(f"tables: instances of one pool need the same {field}, got {sorted(values)}")
+    if any(table.action_names != first.action_names for table in tables):
+        raise TableError("tables: instances of one pool need the same action_names")
     for field in ("reward_scale", "reward_shift"):
         if any(not _same(getattr(first, field), getattr(table, field)) for table in tables):
             raise TableError(f"tables: instances of one pool need the same {field}")
