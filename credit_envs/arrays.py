@@ -24,7 +24,8 @@ def ragged_ranges(start: AnyArray, count: AnyArray) -> Ints:
     count = np.asarray(count, dtype=np.int64)
     ends = np.cumsum(count)
     total = int(ends[-1]) if ends.size else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(np.asarray(start, dtype=np.int64) - (ends - count), count)
+    inside = np.arange(total, dtype=np.int64)
+    return np.asarray(inside + np.repeat(np.asarray(start, dtype=np.int64) - (ends - count), count))
 
 
 def narrow(bounds: AnyArray) -> AnyArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 
 
@@ -28,11 +28,22 @@ class MissingExtraError(ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> CreditEnvsError:
-    """Returns the error for a name that is not registered, with the nearest known names."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(known)}"
+def unknown(kind: str, name: str, known: Iterable[str] | Mapping[str, str]) -> CreditEnvsError:
+    """Returns the error for a name that is not registered, with the nearest known names.
+
+    Args:
+        kind: what the name should be.
+        name: what was given.
+        known: the names, or a mapping from ways to say a name to the name itself.
+    """
+    named = dict(known) if isinstance(known, Mapping) and all(isinstance(v, str) for v in known.values()) else {}
+    ways = sorted(named or known)
+    near = list(dict.fromkeys(named.get(n, n) for n in difflib.get_close_matches(name, ways, n=3, cutoff=0.4)))
+    hint = (
+        f"did you mean {' or '.join(repr(n) for n in near)}?"
+        if near
+        else f"known: {', '.join(sorted({*named.values()} or ways))}"
+    )
     return CreditEnvsError(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -66,7 +66,7 @@ def entry(env_id: str) -> Entry:
     unversioned = {name.rsplit("-v", 1)[0]: e for name, e in short.items()}
     found = known.get(env_id) or short.get(env_id) or unversioned.get(env_id)
     if found is None:
-        raise unknown("environment id", env_id, known if env_id.startswith("credit/") else {*unversioned, *known})
+        raise unknown("environment id", env_id, {n: e.id for n, e in {**known, **unversioned}.items()})
     return found
 
 

@@ -237,3 +237,13 @@ def test_compile_explores_where_nothing_is_listed(folder: Path, capsys: pytest.C
     assert main(argv) == 0
     assert (folder / "grid.npz").is_file()
     assert "MiniGrid-Empty-5x5-v0: " in capsys.readouterr().out
+
+
+def test_report_writes_tables_and_the_picture_for_the_docs(tmp_path):
+    options = ["--budget", "300", "--seeds", "2", "--levels", "0", "--output", str(tmp_path / "r")]
+    assert main(["evaluate", "gigpo", "--environments", "Pivots", *options]) == 0
+    assert main(["report", str(tmp_path / "r"), "--docs", str(tmp_path / "docs")]) == 0
+    text = (tmp_path / "docs" / "foundation.md").read_text()
+    assert "| uniform | gigpo |" in text
+    assert "credit-envs evaluate gigpo --environments credit/Pivots-v0" in text
+    assert (tmp_path / "docs" / "images" / "equivalents.png").stat().st_size > 1000

@@ -188,7 +188,8 @@ def test_apples_have_the_mean_and_the_deviation_asked_for():
         assert p @ r**2 - (p @ r) ** 2 == pytest.approx((2 * 0.3) ** 2)
     assert paying.size > 5
     assert BUILD(0, luck=0.0).is_deterministic
-    assert (BUILD(0, orchard=20, apples=0.25).labels["segment"] == 2).sum() > 0
+    table = BUILD(0, orchard=20, apples=0.25)
+    assert "".join(table.view("ansi").rows(table.start_state)[0].splitlines()[:-1]).count("o") == 15
 
 
 def test_luck_dial_moves_only_luck():
@@ -205,6 +206,8 @@ def test_luck_dial_moves_only_luck():
 def test_layouts_differ_between_seeds():
     tables = [BUILD(seed, permute=True) for seed in range(200)]
     assert len({table.fingerprint for table in tables}) == 200
+    # Changing this number means a new version of the environment.
+    assert BUILD(7).fingerprint == "177d6c07ed1c32106dc69f4be795e81b084379c5227ed7593d93df383e38bafd"
     texts = {re.search(r"The (\w+) key", table.view("text").rows(table.start_state)[0])[1] for table in tables}
     assert texts == {"red", "blue", "green", "purple", "orange", "teal"}
 

@@ -83,7 +83,7 @@ def test_the_plan_is_the_only_way(knobs, seed):
     steps = 2 * knobs["hops"] + 1
     # J*: the h-th search that finds its article comes after at most H − (2h + 1) misses.
     h, misses = knobs["hops"], range(table.horizon - steps + 1)
-    assert best.J == pytest.approx(sum(comb(f + h - 1, f) * knobs["noise"] ** f * found**h for f in misses), abs=1e-12)
+    assert pytest.approx(sum(comb(f + h - 1, f) * knobs["noise"] ** f * found**h for f in misses), abs=1e-12) == best.J
     even = oracle.evaluate(table, oracle.uniform(table))
     state, t, taken = int(table.start_state[0]), 0, []
     while reference[state] >= 0:
@@ -166,9 +166,9 @@ def test_uniform_play_by_hand():
         table = BUILD(seed, hops=1, distractors=0, noise=0.0, spare_reads=0, horizon_factor=1)
         assert table.horizon == 3
         even = oracle.evaluate(table, oracle.uniform(table))
-        assert even.J == pytest.approx(1 / 6, abs=1e-15)
+        assert pytest.approx(1 / 6, abs=1e-15) == even.J
         results = int(np.flatnonzero(table.labels["page"] == 1)[0])
-        read = [e for name, e in commands(table, results).items() if name.startswith("read")][0]
+        read = next(e for name, e in commands(table, results).items() if name.startswith("read"))
         assert even.advantage_at(1, results, read) == pytest.approx(1 / 3 - 1 / 6)
 
 

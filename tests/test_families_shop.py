@@ -161,7 +161,7 @@ def test_uniform_play_by_hand():
         table = BUILD(seed, **tiny, horizon_factor=1)
         assert table.horizon == 3
         even = oracle.evaluate(table, oracle.uniform(table))
-        assert even.J == pytest.approx(1 / 10, abs=1e-15)
+        assert pytest.approx(1 / 10, abs=1e-15) == even.J
         page = int(np.flatnonzero((table.labels["page"] == PRODUCT) & (table.labels["right"] == 1))[0])
         buy = table.action_names.index("click buy now")
         assert even.q(2, page)[buy] - even.V[2, page] == pytest.approx(4 / 5)

@@ -19,6 +19,7 @@ from credit_envs.errors import CreditEnvsError, check_range, need, unknown
 from credit_envs.evaluation import Config, open_results
 from credit_envs.evaluation.run import default_jobs
 from credit_envs.evaluation.run import run as run_evaluation
+from credit_envs.table.storage import write_atomically
 
 Names = tyro.conf.Positional[tuple[str, ...]]
 Name = tyro.conf.Positional[str]
@@ -91,18 +92,23 @@ def evaluate(
     return report(str(folder))
 
 
-def report(folder: Name) -> int:
+def report(folder: Name, docs: Path | None = None) -> int:
     """Print the tables of results and write their page again.
 
     Args:
         folder: Folder of results.
+        docs: Folder in which to write the tables as foundation.md and the picture as images/equivalents.png, too.
     """
-    from credit_envs.report import print_results, write_page
+    from credit_envs.report import markdown, picture, print_results, write_page
     from credit_envs.report.reading import command
     from credit_envs.report.terminal import terminal
 
     results = open_results(folder)
     page = write_page(results)
+    if docs is not None:
+        write_atomically(docs / "foundation.md", f"# Foundation: all figures\n\n{markdown(results)}".encode())
+        (docs / "images").mkdir(exist_ok=True)
+        picture(results, docs / "images" / "equivalents.png")
     console = terminal()
     print_results(results, console)
     lines = {"report": page, "records": results.folder / "records.jsonl", "again": command(results.config)}

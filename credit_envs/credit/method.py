@@ -83,8 +83,8 @@ class Method:
             raise
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            raise CreditEnvsError(f"{self.name}: raised {type(error).__name__} in {where}: {error}") from error
+            line = f"{Path(place.filename).name}:{place.lineno}"
+            raise CreditEnvsError(f"{self.name}: raised {type(error).__name__} in {line}: {error}") from error
         if not isinstance(credit, Tensor):
             credit = torch.as_tensor(credit, dtype=torch.float64, device=batch.mask.device)
         if credit.shape != batch.mask.shape:

@@ -33,9 +33,9 @@ are drawn at every step.
   number of the junction, of junctions, and of steps to walk. Channel 2: 1 where the visitor stands.
 - `rgb`: uint8 `[224, 224, 3]`, a picture with the sign as an arrow. `text`: sentences. `ansi`: the grid in characters.
 - `both`: text and grid. `both_rgb`: text and rgb.
-- `both_blank`, `both_patches`, `both_noise`, and the same for `grid` and `rgb`: the picture all black, with a share
-  `corruption` of its area under black patches, or with this share of its pixels replaced by noise; always in the same
-  way for the same observation. See :func:`credit_envs.families.gallery_corrupt.corrupt`.
+- `grid_blank`, `grid_patches`, `grid_noise`, and the same after `rgb_`, `both_` and `both_rgb_`: the picture all black,
+  with a share `corruption` of its area under black patches, or with this share of its pixels replaced by noise; always in
+  the same way for the same observation. See :func:`credit_envs.families.gallery_corrupt.corrupt`.
 
 Pictures show the sign only as observations, never through ``View.rows``, which knows no cue and draws the board empty.
 
@@ -71,7 +71,7 @@ At the exhibit, outside (`wrong="out"`), or at the horizon: `horizon_factor` tim
 
 After navigation by signs in embodied benchmarks such as VLN-CE (Krantz et al., ECCV 2020); the language shortcut is the
 one that visually grounded credit has to beat, as in Huang et al., "Spotlight on Token Perception for Multimodal
-Reinforcement Learning" (VPPO), 2025.
+Reinforcement Learning" (VPPO), ICLR 2026, which also masks the image by black patches.
 
 ## Version History
 
@@ -81,6 +81,7 @@ Reinforcement Learning" (VPPO), 2025.
 from __future__ import annotations
 
 import dataclasses
+from functools import lru_cache
 
 import numpy as np
 
@@ -133,7 +134,7 @@ def build(
     places = layout.kind.size
     # Frames without the sign differ only in how far it is.
     base = np.cumsum((layout.kind != SEARCH) | (layout.left == 1)) - 1
-    table = from_outcomes(
+    return from_outcomes(
         "Gallery",
         places,
         n_actions,
@@ -156,20 +157,23 @@ def build(
             "kind": layout.kind,
             "left": layout.left,
         },
+        emission=Emission(base.astype(np.int32), (_sign(exits, n_actions, dependence, hint),)),
+        views=views(layout, n_actions + 1, corruption),
         knobs=knobs,
         validated=False,
     )
-    layer = _sign(table, exits, dependence, hint)
-    return table.replace(
-        emission=Emission(base.astype(np.int32), (layer,)),
-        views=views(layout, n_actions + 1, corruption),
-        validated=False,
+
+
+@lru_cache(maxsize=64)
+def _sign(exits: int, n_actions: int, dependence: float, hint: float) -> Layer:
+    """The cue of the dials for places with so many exits, silent wherever no sign is in view."""
+    actions = np.arange(exits)
+    ones = np.ones(exits)
+    outcomes = {"state": 0 * actions, "action": actions, "successor": 0 * actions, "probability": ones}
+    place = from_outcomes(
+        "junction", 1, n_actions, {**outcomes, "reward": ones, "terminal": ones > 0}, start={0: 1.0}, horizon=1
     )
-
-
-def _sign(table: TabularMDP, exits: int, dependence: float, hint: float) -> Layer:
-    """The cue of the dials, silent wherever no sign is in view."""
-    layer = cue(table, dependence, max(hint, 1 / exits)).emission.layers[-1]
+    layer = cue(place, dependence, max(hint, 1 / exits)).emission.layers[0]
     probability = np.zeros_like(layer.probability)
     probability[:, 0] = 1
     probability[exits] = layer.probability[exits]

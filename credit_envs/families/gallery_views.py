@@ -26,8 +26,6 @@ _GRID = gymnasium.spaces.Box(0, 255, (SIDE_TILES, SIDE_TILES, 3), np.uint8)
 _RGB = gymnasium.spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
 _TEXT = text_space()
 _ANSI = tiles.ansi_space(1024)
-_BOTH = gymnasium.spaces.Dict({"text": _TEXT, "grid": _GRID})
-_BOTH_RGB = gymnasium.spaces.Dict({"text": _TEXT, "rgb": _RGB})
 
 Drawer = Callable[[AnyArray, AnyArray, AnyArray], Rows]
 """Function from states, exits that the sign points to (or NO_SIGN) and cue digits, each int64 ``[n]``, to rows."""
@@ -83,20 +81,15 @@ def views(layout: Layout, width: int, corruption: float) -> dict[str, View]:
 
         return spoilt
 
-    def joined(**parts: Drawer) -> Drawer:
-        return lambda *shown: {name: draw(*shown) for name, draw in parts.items()}
-
     out = {
         "text": view(_TEXT, words),
         "grid": view(_GRID, planes),
         "rgb": view(_RGB, pictures),
         "ansi": view(_ANSI, characters),
-        "both_rgb": view(_BOTH_RGB, joined(text=words, rgb=pictures)),
     }
     for kind in KINDS:
         out[f"grid_{kind}"] = view(_GRID, corrupted(planes, kind))
         out[f"rgb_{kind}"] = view(_RGB, corrupted(pictures, kind))
-        out[f"both_{kind}"] = view(_BOTH, joined(text=words, grid=corrupted(planes, kind)))
     return out
 
 

@@ -116,8 +116,8 @@ def draw_plan(task: str, map: str, stages: int, seed: int) -> Plan:
     # Nothing lies where it would be treated, so that every game begins before its first stage.
     at_first = [p for p in places if p not in APPLIANCES.values()] if task in ("prepare", "mixed") else places
     where = [at_first[rng.integers(len(at_first))] for _ in range(n_things)]
-    first, steps = tuple(where), []
-    stage, last_thing = 0, -1
+    first, stage, last_thing = tuple(where), 0, -1
+    steps: list[Step] = []
     for note, kind in enumerate(kinds):
         here = len(steps)
         if kind == "two":
@@ -145,6 +145,11 @@ def draw_plan(task: str, map: str, stages: int, seed: int) -> Plan:
     steps.append(Step("end", stage, len(kinds), (), "", ()))
     start = rooms[rng.integers(len(rooms))]
     return Plan(task, map, stages, seed, tuple(rooms), place_room, first, 2 if paired else 0, start, tuple(steps))
+
+
+def joins(plan: Plan) -> list[tuple[int, int, str]]:
+    """Returns which rooms are joined: numbers of two rooms, and the way from the first to the second."""
+    return [join for join in _JOINS[plan.map] if max(join[:2]) < len(plan.rooms)]
 
 
 def _kinds(task: str, stages: int, rng: np.random.Generator) -> list[str]:
@@ -215,10 +220,9 @@ def author(plan: Plan, skin_name: str) -> Any:
     steps = [maker.new(type="e", name=f"errand {i}", desc="") for i in range(len(plan.steps))]
     maker.nowhere += [plain, *manners, *steps]
 
-    for a, b, way in _JOINS[plan.map]:
-        if max(a, b) < len(plan.rooms):
-            one, other = rooms[plan.rooms[a]], rooms[plan.rooms[b]]
-            maker.connect(one.exits[way], other.exits[_BACK[way]])
+    for a, b, way in joins(plan):
+        one, other = rooms[plan.rooms[a]], rooms[plan.rooms[b]]
+        maker.connect(one.exits[way], other.exits[_BACK[way]])
     for role, room in plan.place_room.items():
         rooms[room].add(places[role])
         if role in CLOSED:
@@ -335,10 +339,11 @@ def _room_words(plan: Plan, skin: Skin, words: Words, role: str, places: dict[st
                 )
             else:
                 parts.append(f"The {name} holds [a list of things on {tag}].{lit}")
+    here = plan.rooms.index(role)
     ways = sorted(
-        (way if a == plan.rooms.index(role) else _BACK[way], plan.rooms[b if a == plan.rooms.index(role) else a])
-        for a, b, way in _JOINS[plan.map]
-        if plan.rooms.index(role) in (a, b) and max(a, b) < len(plan.rooms)
+        (way, plan.rooms[b]) if a == here else (_BACK[way], plan.rooms[a])
+        for a, b, way in joins(plan)
+        if here in (a, b)
     )
     parts.append("; ".join(f"{way} is the {words.places[other]}" for way, other in ways).capitalize() + ".")
     return " ".join(parts)

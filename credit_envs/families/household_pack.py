@@ -121,14 +121,14 @@ def compile_plan(plan: Plan, every_edge: bool = True) -> Packed:
         elif not np.array_equal(looks, which):
             raise NotEnumerableError(f"{plan}: skin {skin!r} tells other states apart than the first skin")
         texts[skin] = (named, list(dict.fromkeys(descriptions)), list(dict.fromkeys(inventories)))
-    assert graph is not None and looks is not None
+    assert graph is not None
     number = {command: i for i, command in enumerate(first)}
     pairs = [sorted((number[command], successor) for command, successor in edges) for edges in graph.edges]
     return Packed(
         admissible=np.array([len(p) for p in pairs], dtype=np.uint8),
         edges=np.array([pair for p in pairs for pair in p], dtype=np.uint16),
         columns=np.array([_columns(plan, facts) for facts in graph.facts], dtype=np.uint8),
-        looks=looks,
+        looks=np.asarray(looks),
         texts=texts,
         optimal=_shortest(graph),
     )

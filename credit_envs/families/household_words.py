@@ -6,6 +6,7 @@ A skin names rooms, furniture and things, and words the errands. ``home`` and ``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -25,7 +26,7 @@ class Skin:
     """
 
     name: str
-    places: dict[str, tuple[str, ...]]
+    places: Mapping[str, tuple[str, ...]]
     things: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     manners: tuple[str, str, str, str]

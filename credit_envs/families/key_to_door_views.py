@@ -39,9 +39,9 @@ def views(layout: Layout, cell: AnyArray, key: AnyArray, key_visible: bool) -> d
         return [_sentence(layout, int(cell[s]), bool(key[s]), bool(shown[s])) for s in states]
 
     def characters(states: AnyArray) -> list[str]:
-        return [
-            _characters(plane, bool(shown[s]), layout.mirrored) for s, plane in zip(states, planes(states), strict=True)
-        ]
+        empty = "carrying nothing" if key_visible else "hands out of view"
+        hands = np.where(shown, "carrying the key", empty)[np.asarray(states, dtype=np.int64)]
+        return [_characters(plane, hand, layout.mirrored) for plane, hand in zip(planes(states), hands, strict=True)]
 
     def pictures(states: AnyArray) -> NDArray[np.uint8]:
         out = np.zeros((len(states), height * tile, width * tile, 3), dtype=np.uint8)
@@ -76,11 +76,11 @@ def _planes(layout: Layout, cell: AnyArray, key: AnyArray, shown: AnyArray) -> N
     return out
 
 
-def _characters(plane: AnyArray, shown: bool, mirrored: bool) -> str:
+def _characters(plane: AnyArray, hands: str, mirrored: bool) -> str:
     """The map: k the key, > or < the gate, ~ the orchard, o an apple, D the door, / the open door, @ the walker."""
     chars = np.array(list(f" #.k{'<' if mirrored else '>'}~oD/"))[plane[..., 0]]
     chars[plane[..., 2] > 0] = "@"
-    return "\n".join(["".join(row) for row in chars] + ["carrying the key" if shown else "no key in sight"])
+    return "\n".join(["".join(row) for row in chars] + [hands])
 
 
 def _sentence(layout: Layout, cell: int, key: bool, shown: bool) -> str:

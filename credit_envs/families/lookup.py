@@ -102,6 +102,8 @@ KNOBS = {
     "horizon_factor": Knob(2.0, 1, 1000, "horizon in steps of the plan", integer=False),
 }
 
+_TEXT = text_space()
+
 
 def build(
     instance_seed: int,
@@ -189,7 +191,7 @@ def _compile(world: World, most: int, noise: float, horizon: int, knobs: dict[st
         horizon=horizon,
         action_names=tuple(printer.commands),
         labels=named,
-        views={"text": View(text_space(), printer.rows), "plan": View(text_space(), printer.plans)},
+        views={"text": View(_TEXT, printer.rows), "plan": View(_TEXT, printer.plans)},
         knobs=knobs,
         validated=False,
     )

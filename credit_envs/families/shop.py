@@ -100,6 +100,8 @@ KNOBS = {
     "horizon_factor": Knob(2.5, 1, 1000, "horizon in longest shortest solutions", integer=False),
 }
 
+_TEXT = text_space()
+
 
 def build(
     instance_seed: int,
@@ -122,7 +124,7 @@ def build(
     return _compile(catalogue, actions, round(horizon_factor * (pages + options + 2)), knobs)
 
 
-Edges = tuple[AnyArray, AnyArray | int, AnyArray | int]
+Edges = tuple[AnyArray | int, AnyArray | int, AnyArray | int]
 """States, actions and successors, to be broadcast."""
 
 
@@ -146,15 +148,14 @@ def _compile(c: Catalogue, actions: Actions, horizon: int, knobs: dict[str, obje
     pages = Pages(int(queries), int(listed), c.page_size, c.options, c.values)
     worth = _worth(c, pages)
     printer = Printer(c, pages, actions, worth.ends)
-    state, action, successor, pay = np.concatenate(
-        [_browse(c, pages, actions), _shop(c, pages, actions, worth)], axis=1
-    )
+    state, action, successor = _edges(*_browse(c, pages, actions), *_shop(c, pages, actions, worth))
+    met = np.append(np.zeros(pages.first_end), worth.ends)
     outcomes = {
         "state": state,
         "action": c.order[action],
         "successor": successor,
         "probability": np.ones(state.size),
-        "reward": pay / c.requirements,
+        "reward": met[successor] / c.requirements,
         "terminal": successor >= pages.first_end,
     }
     return from_outcomes(
@@ -166,7 +167,7 @@ def _compile(c: Catalogue, actions: Actions, horizon: int, knobs: dict[str, obje
         horizon=horizon,
         action_names=tuple(printer.commands),
         labels=_labels(c, pages, worth),
-        views={"text": View(text_space(), printer.rows)},
+        views={"text": View(_TEXT, printer.rows)},
         knobs=knobs,
         validated=False,
     )
@@ -207,47 +208,41 @@ def _worth(c: Catalogue, pages: Pages) -> _Worth:
     return _Worth(met, pages.first_end + which.reshape(met.shape), ends)
 
 
-def _browse(c: Catalogue, pages: Pages, actions: Actions) -> Ints:
-    """Edges of the search page and the result pages: state, action, successor and pay, int64 ``[4, n]``."""
-    query, place = np.divmod(np.arange(pages.queries * pages.results), pages.results)
-    results = pages.result(query, place)
-    all_queries = np.arange(pages.queries)
+def _browse(c: Catalogue, pages: Pages, actions: Actions) -> list[Edges]:
+    """Edges of the search page and the result pages."""
+    place = np.arange(pages.queries * pages.results) % pages.results
+    results, query = 1 + np.arange(place.size), np.arange(pages.queries)
     q, rank = np.divmod(np.arange(pages.queries * pages.listed), pages.listed)
-    following, before = place + 1 < pages.results, place > 0
-    return _edges(
-        (np.zeros_like(all_queries), actions.search + all_queries, pages.result(all_queries, 0 * all_queries)),
-        (pages.result(q, rank // c.page_size), actions.product + c.ranking[q, rank], pages.product(q, rank, 0 * q)),
-        (results[following], actions.button("next"), results[following] + 1),
-        (results[before], actions.button("prev"), results[before] - 1),
+    return [
+        (0, actions.search + query, pages.result(query, 0)),
+        (pages.result(q, rank // c.page_size), actions.product + c.ranking[q, rank], pages.product(q, rank, 0)),
+        (results[place + 1 < pages.results], actions.button("next"), 1 + results[place + 1 < pages.results]),
+        (results[place > 0], actions.button("prev"), results[place > 0] - 1),
         (results, actions.button("back to search"), 0),
-    )
+    ]
 
 
-def _shop(c: Catalogue, pages: Pages, actions: Actions, worth: _Worth) -> Ints:
-    """Edges of product pages and their sub-pages; as in :func:`_browse`."""
-    shape = (pages.queries, pages.listed, pages.combinations)
-    q, rank, option = (part.ravel() for part in np.indices(shape))
+def _shop(c: Catalogue, pages: Pages, actions: Actions, worth: _Worth) -> list[Edges]:
+    """Edges of product pages and their sub-pages."""
+    q, rank, option = (part.ravel() for part in np.indices((pages.queries, pages.listed, pages.combinations)))
     here = pages.product(q, rank, option)
-    lists = pages.result(q, rank // c.page_size)
     parts: list[Edges] = [
-        (here, actions.button("prev"), lists),
-        (here, actions.button("back to search"), 0),
+        (here, actions.button("prev"), pages.result(q, rank // c.page_size)),
         (here, actions.button("description"), here + 1),
         (here, actions.button("features"), here + 2),
+        (here, actions.button("buy now"), worth.end.ravel()),
+        (here[:, None] + np.array([1, 2]), actions.button("prev"), here[:, None]),
+        (here[:, None] + np.arange(3), actions.button("back to search"), 0),
     ]
-    for sub in (1, 2):
-        parts += [(here + sub, actions.button("prev"), here), (here + sub, actions.button("back to search"), 0)]
-    digits, lacks = pages.option_digits()[option], c.lacks[c.ranking[q, rank]]
+    digits, lacks, chosen = pages.option_digits()[option], c.lacks[c.ranking[q, rank]], np.arange(1, pages.values + 1)
     for k in range(pages.options):
-        for digit in range(1, pages.values + 1):
-            value = pages.value(digit, lacks[:, k])
-            changed = option + (digit - digits[:, k]) * pages.base**k
-            parts.append((here, actions.value(k, value), pages.product(q, rank, changed)))
-    bought = _edges((here, actions.button("buy now"), worth.end.ravel()))
-    bought[3] = worth.met.ravel()
-    return np.concatenate([_edges(*parts), bought], axis=1)
+        value = pages.value(chosen, lacks[:, k, None])
+        changed = here[:, None] + 3 * (chosen - digits[:, k, None]) * pages.base**k
+        parts.append((here[:, None], actions.value(k, value), changed))
+    return parts
 
 
-def _edges(*parts: Edges) -> Ints:
-    columns = [np.broadcast_arrays(*part, 0) for part in parts]
-    return np.concatenate([np.stack(part) for part in columns], axis=1).astype(np.int64)
+def _edges(*parts: Edges) -> list[Ints]:
+    """Returns states, actions and successors of all edges, each int64 ``[E]``."""
+    columns = zip(*(np.broadcast_arrays(*part) for part in parts), strict=True)
+    return [np.concatenate([part.ravel() for part in column]) for column in columns]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,10 @@ class Engine:
         load_textworld()
         import jericho
 
-        self._frotz = jericho.FrotzEnv(str(story), 0)
+        with warnings.catch_warnings():
+            # It only means that jericho itself can't tell the score, which the game prints.
+            warnings.simplefilter("ignore", jericho.UnsupportedGameWarning)
+            self._frotz = jericho.FrotzEnv(str(story), 0)
 
     def start(self) -> Shown:
         """Starts the game over."""

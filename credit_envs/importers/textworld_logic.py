@@ -21,6 +21,9 @@ Key = tuple[frozenset[Fact], tuple[bool, ...]]
 
 GOES_ON, WON, LOST = 0, 1, 2
 
+_CONSTANTS = ("P", "I")
+"""Types with one thing each, named like its type: the player, and what is carried."""
+
 PASSIVE = ("examine/*", "look", "inventory")
 """Rules that never change a state."""
 
@@ -70,7 +73,11 @@ class _Rule:
             if plain(p) in self.removed or plain(p) in self.added
         }
         self.needed: list[tuple[str, tuple[str, ...]]] = []
-        bound = {name for name, kind in self.kinds.items() if len(kind) == 1 and kind <= {"P", "I"}}
+        self.constants = {p.name: p.type for p in rule.placeholders if p.type in _CONSTANTS}
+        free = {v for _, variables in self.added for v in variables} - {*self.kinds, *self.constants}
+        if free:
+            raise NotEnumerableError(f"rule {rule.name!r} makes up {sorted(free)[0]!r}; expected rules about what is there")
+        bound = set(self.constants)
         while needed:
             best = max(needed, key=lambda p: (sum(a in bound for a in p[1]) / len(p[1]), "P" in p[1]))
             needed.remove(best)
@@ -81,7 +88,7 @@ class _Rule:
         self, index: Mapping[Any, Iterable[tuple[str, ...]]], types: Mapping[str, str]
     ) -> Iterator[dict[str, str]]:
         """Yields all bindings of the variables; distinct variables stand for distinct things, as in TextWorld."""
-        return self._join(0, {}, index, types)
+        return self._join(0, self.constants, index, types)
 
     def _join(self, depth: int, bound: dict[str, str], index: Any, types: Any) -> Iterator[dict[str, str]]:
         if depth == len(self.needed):
@@ -134,7 +141,7 @@ class Logic:
                 "game_file: a quest can be repeated, so its score has no bound; expected none that can"
             )
         self.rules = [_Rule(rule, templates[rule.name], kinds) for rule in chosen]
-        self.types: dict[str, str] = {}
+        self.types = {name: name for name in _CONSTANTS}
         for fact in game.world.facts:
             self.types |= {v.name: v.type for v in fact.arguments}
         self.names = {name: (game.infos[name].name if name in game.infos else name) for name in self.types}

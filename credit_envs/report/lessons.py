@@ -81,7 +81,7 @@ def sentence(here: Sequence[Cell]) -> str:
     """
     leads = {cell.policy: leader(cell, _SIMULATOR) for cell in here}
     others = dict.fromkeys(row.estimator for cell in here for row in cell.rivals)
-    told = [name for name in others if name in ("gigpo", "anchor_graph") or name not in METHODS]
+    told = [name for name in others if name == "gigpo" or name not in METHODS]
     clauses = [_measured(here) + _lead(here, leads), *(_compared(name, here, leads) for name in told), _forking(here)]
     text = "; ".join(clause for clause in clauses if clause)
     return f"{text[0].upper()}{text[1:]}."
@@ -93,12 +93,11 @@ def _measured(here: Sequence[Cell]) -> str:
     luck, rho, steps = (found.get(name, float("nan")) for name in ("luck_share", "revisit_rate", "expected_steps"))
     parts = []
     if isfinite(luck):
-        parts.append("no luck" if luck < 1e-9 else f"{percent(luck)} of the return's variance being luck")
+        parts.append("no luck" if luck < 1e-9 else f"{percent(luck)} luck")
     if isfinite(rho):
-        often = "nearly all" if rho > 0.95 else "most" if rho > 0.5 else "some" if rho > 0.1 else "hardly any"
-        parts.append(f"{often} steps on shared anchors (ρ = {number(rho)})")
+        parts.append(f"ρ = {number(rho)}")
     if isfinite(steps):
-        parts.append(f"{steps:.0f} steps per episode of uniform play")
+        parts.append(f"{steps:.0f} steps per episode")
     return f"with {_listed(parts)}, " if parts else ""
 
 
@@ -143,11 +142,12 @@ def _compared(name: str, here: Sequence[Cell], leads: Leads) -> str:
     parts: list[str] = []
     for kind, text in words.items():
         if kind in groups:
-            values = _listed(worth(row, _SIMULATOR) for _, row in groups[kind])
-            told = f" ({values})" if kind in ("more", "less") else ""
-            parts.append(
-                f"{text} {_where([cell for cell, _ in groups[kind]], here)}{told}".removeprefix("is " if parts else "")
+            text = text.removeprefix("is " if parts else "").removesuffix(
+                " than GRPO" if parts and kind == "less" else ""
             )
+            values = _span([row.equivalents[_SIMULATOR].value for _, row in groups[kind]], number)
+            told = f" ({values})" if kind in ("more", "less") else ""
+            parts.append(f"{text} {_where([cell for cell, _ in groups[kind]], here)}{told}")
     return f"{_spoken(name)} {_listed(parts)}" if parts else ""
 
 

@@ -27,7 +27,8 @@ class Observer:
 
     Args:
         table: the table whose observation ids are shown.
-        view: ``state`` (the id itself), ``text``, ``both`` (a dict of text and grid), or another view of the table.
+        view: ``state`` (the id itself), ``text``, another view of the table, ``both`` (a dict of text and grid), or
+            ``both_NAME`` (a dict of text and the view NAME, or grid_NAME; ``both_noise`` has the keys of ``both``).
 
     Attributes:
         space: Gymnasium space of one observation.
@@ -38,12 +39,15 @@ class Observer:
 
     def __init__(self, table: TabularMDP, view: str) -> None:
         self.table, self.view = table, view
+        self._parts: dict[str, Observer] = {}
         base, states = table.emission.base, np.arange(table.n_states)
         self._state_of_base = states if np.array_equal(base, states) else np.unique(base, return_index=True)[1]
         if view == "state":
             self.space: gymnasium.Space[Any] = gymnasium.spaces.Discrete(table.n_obs)
-        elif view == "both":
-            self._parts = {"text": Observer(table, "text"), "grid": Observer(table, "grid")}
+        elif view.partition("_")[0] == "both":
+            name = view.partition("_")[2]
+            picture = name if name in table.views else f"grid_{name}" if name else "grid"
+            self._parts = {"text": Observer(table, "text"), picture.partition("_")[0]: Observer(table, picture)}
             self.space = gymnasium.spaces.Dict({name: part.space for name, part in self._parts.items()})
         else:
             self._view = table.view(view)
@@ -58,7 +62,7 @@ class Observer:
         obs = np.asarray(obs, dtype=np.int64)
         if self.view == "state":
             return obs
-        if self.view == "both":
+        if self._parts:
             return {name: part.rows(obs) for name, part in self._parts.items()}
         base, code = np.divmod(obs, self.table.emission.n_codes)
         states = self._state_of_base[base]
