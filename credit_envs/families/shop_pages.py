@@ -107,11 +107,11 @@ class Pages:
         """First state after buying."""
         return self.first_product + 3 * self.queries * self.listed * self.combinations
 
-    def result(self, query: AnyArray, page: AnyArray) -> Ints:
+    def result(self, query: AnyArray, page: AnyArray | int) -> Ints:
         """Returns the states of result pages."""
         return np.asarray(1 + query * self.results + page)
 
-    def product(self, query: AnyArray, rank: AnyArray, option: AnyArray) -> Ints:
+    def product(self, query: AnyArray, rank: AnyArray, option: AnyArray | int) -> Ints:
         """Returns the states of product pages; description and features follow."""
         return np.asarray(self.first_product + 3 * ((query * self.listed + rank) * self.combinations + option))
 
@@ -126,7 +126,7 @@ class Pages:
 
     def identity(self, place: Place) -> Ints:
         """Returns the page of product states, whatever the options: the number it has with nothing chosen."""
-        return self.product(place.query, place.rank, 0 * place.option) + place.page - PRODUCT
+        return self.product(place.query, place.rank, 0) + place.page - PRODUCT
 
     def decode(self, state: AnyArray) -> Place:
         """Returns where states before the end are."""

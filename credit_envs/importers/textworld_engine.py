@@ -19,6 +19,8 @@ from credit_envs.errors import CreditEnvsError, MissingExtraError, NotEnumerable
 from credit_envs.importers.textworld_logic import GOES_ON, LOST, WON, Graph
 
 IN_ORDER = """
+Use MAX_EXPRESSION_NODES of 10000.
+
 To list things in order:
 	repeat with item running through object-likes:
 		let place be the holder of item;
@@ -37,7 +39,8 @@ First every turn (this is the things stay in order rule):
 First when play begins (this is the things start in order rule):
 	list things in order.
 """
-"""Inform 7 code that puts things back in the order of their declaration after every turn."""
+"""Inform 7 code that puts things back in the order of their declaration after every turn, and makes room for the one
+condition in which TextWorld names all quests."""
 
 _TAGS = ("description", "inventory", "score", "moves")
 _STATUS = re.compile(r"\n*^>[^\n]*-= [^\n]* =-[^\n]*$", re.M)
