@@ -102,8 +102,10 @@ def test_turns_are_the_steps_of_the_single_environment(knobs):
     "knobs", [{"slip": 0.2}, {"agents": 3, "slip": 0.1}, {"horizon": 7}, {"goal": "any", "slip": 0.1}]
 )
 def test_a_round_is_one_step_of_each_agent(knobs):
-    kwargs = {"observation": "state", "moves": "at once", **SMALL, **knobs}
-    env, single = multi.team_parallel_env(**kwargs), gymnasium.make("credit/Team-v0", **kwargs).unwrapped
+    kwargs = {"moves": "at once", **SMALL, **knobs}
+    table = credit_envs.make_table("credit/Team-v0", **kwargs)
+    table = table.replace(reward_shift=1 / np.arange(1, table.horizon + 1))  # so that every step of a round pays
+    env, single = multi.parallel_env(table), make(table)
     rng = np.random.default_rng(1)
     n = len(env.possible_agents)
     lengths = set()

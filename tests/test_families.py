@@ -37,7 +37,7 @@ def requests(draw, name):
         if knob.choices is not None:
             value = draw(st.sampled_from(knob.choices))
         else:
-            high = small.get(knob_name, knob.high)
+            high = min(small.get(knob_name, knob.high), knob.high)
             value = draw(st.integers(int(knob.low), int(high)) if knob.integer else st.floats(knob.low, high))
             value = draw(st.sampled_from([None, value])) if knob.default is None else value
         knobs[knob_name] = value

@@ -139,9 +139,17 @@ def test_seeds_choose_the_game_and_the_order_of_commands():
     names = np.argsort(same.action_names), np.argsort(other.action_names)
     assert np.array_equal(same.mask[:, names[0]], other.mask[:, names[1]])
     assert sorted(BUILD(0).action_names) != sorted(same.action_names)
-    pool = union([BUILD(seed) for seed in range(6)])
+    # A pool has one list of action names, so those of instances are left out of it.
+    pool = union([BUILD(seed).replace(action_names=()) for seed in range(6)])
     validate(pool)
     assert pool.n_contexts == 6
+
+
+def test_the_menu_numbers_the_admissible_commands():
+    table = BUILD(0)
+    start = table.view("menu").rows(np.array([0]))[0]
+    (way,) = np.flatnonzero(table.mask[0])
+    assert start == f"{table.view('text').rows(np.array([0]))[0]}\n[{way}] go north"
 
 
 @pytest.mark.parametrize("task", TASKS)

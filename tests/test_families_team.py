@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from brute_force import action_value, by_obs, by_state, expected, walks
+from brute_force import action_value, by_obs, by_state, expected, random_rows, walks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import make_random_table, random_policy
@@ -325,8 +325,8 @@ def random_team(seed, layers=()):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**20))
 def test_credit_of_agents_by_enumeration(seed):
-    table = random_team(seed)
-    policy = random_policy(table, seed)
+    table = random_team(seed).replace(inadmissible_reward=-0.3)
+    policy = random_rows(seed, table.n_states, table.n_actions)
     values = oracle.evaluate(table, policy)
     stay = np.eye(table.n_actions)[table.labels["default"]]
     n = team.n_agents(table)
@@ -362,23 +362,25 @@ def test_coalitions_of_policies_that_see_skins(seed):
 
 @pytest.mark.parametrize(("agents", "slip"), [(2, 0.0), (2, 0.2), (3, 0.0)])
 def test_advantages_of_a_round_add_up(agents, slip):
-    """E[Σ_i A_i] over luck = Q(s, u) − V(s): the advantage of the joint action is shared out among the agents."""
+    """E[Σ_i γ^i A_i] over luck = Q(s, u) − V(s), also where the horizon cuts a round: the advantage of the joint action is shared out among the agents."""
     table = dials.apply(BUILD(3, agents=agents, plates=1, keys=0, horizon_factor=2), slip=slip)
+    table = table.replace(discount=0.9, reward_shift=np.linspace(-1, 1, table.horizon))
     policy = random_policy(table, 1)
     values = oracle.evaluate(table, policy)
     rng = np.random.default_rng(0)
     starts = rng.choice(np.flatnonzero((table.labels["mover"] == 0) & (table.n_admissible > 0)), 5)
-    for t in (0, table.horizon - agents):
+    for t in (0, table.horizon - agents, table.horizon - 1):
         joint = team.round_values(values, t, starts)
         assert joint.shape == (5, *(6,) * agents)
         for row, s in enumerate(starts.tolist()):
             for actions in rng.integers(6, size=(6, agents)).tolist():
                 total, places = 0.0, {s: 1.0}
-                for i, a in enumerate(actions):
+                for i, a in enumerate(actions[: table.horizon - t]):
                     onward = {}
                     for state, chance in places.items():
                         edge = int(table.edge_of[state, a])
-                        total += chance * float(values.advantage_at(np.array(t + i), np.array(state), np.array(edge)))
+                        gain = values.advantage_at(np.array(t + i), np.array(state), np.array(edge))
+                        total += 0.9**i * chance * float(gain)
                         for p, n, _, done in table.P[state][a]:
                             if not done:
                                 onward[n] = onward.get(n, 0.0) + chance * p

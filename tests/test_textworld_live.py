@@ -16,6 +16,7 @@ from credit_envs.families.household_rules import USED
 from credit_envs.families.household_words import SKINS
 from credit_envs.importers import import_textworld, textworld_engine
 from credit_envs.importers.textworld_logic import GOES_ON, WON, Logic, search
+from credit_envs.oracle import optimal
 from credit_envs.table.validate import validate
 
 LIVE = importlib.util.find_spec("textworld") is not None
@@ -127,7 +128,7 @@ def test_our_matcher_finds_the_actions_that_textworld_finds(task):
         facts = ours[command]
         everything = {(f.name, *(v.name for v in f.arguments)) for f in state.facts}
         assert facts <= everything
-        assert everything == facts | logic._static
+        assert everything == facts | logic.static
 
 
 @live
@@ -203,6 +204,20 @@ def test_import_refuses_what_cannot_be_a_table(stock, tmp_path):
     (tmp_path / "odd.json").write_text(json.dumps({"version": 1}))
     with pytest.raises(CreditEnvsError, match="no TextWorld game"):
         import_textworld(tmp_path / "odd.z8")
+
+
+@live
+def test_a_saved_household_game_imports_with_its_own_rules(tmp_path):
+    """The file carries rules and Inform code; two errands are worth a half each, and nothing else differs."""
+    game = author(draw_plan("mixed", "loop", 4, 0), "home")
+    game.save(str(tmp_path / "errands.json"))
+    table = import_textworld(tmp_path / "errands.json", rules=USED)
+    shipped = FAMILIES["Household"].build(0, task="mixed", map="loop")
+    assert (table.n_states, table.n_edges) == (shipped.n_states, shipped.n_edges)
+    assert np.bincount((table.reward * 2).astype(int)).size == 2
+    assert optimal(table).J == 1
+    ours = {plain(text) for text in table.view("text").rows(np.arange(table.n_states))}
+    assert ours == set(shipped.view("text").rows(np.arange(shipped.n_states)))
 
 
 def test_import_names_a_missing_file(tmp_path):

@@ -30,17 +30,26 @@ def check_mode(render_mode: str | None) -> None:
         need("pygame", "all")
 
 
-def words(table: TabularMDP, state: int) -> str:
-    """Returns a state in words: view ``ansi`` if the table has one, else ``text``."""
-    view = table.view("ansi" if "ansi" in table.views else "text")
-    return str(view.rows(np.array([state]))[0])
+def words(table: TabularMDP, state: int, code: int = 0) -> str:
+    """Returns a state under an emission code in words: view ``ansi`` if the table has one, else ``text``."""
+    return str(_shown(table, "ansi" if "ansi" in table.views else "text", state, code))
 
 
-def picture(table: TabularMDP, state: int) -> AnyArray:
+def picture(table: TabularMDP, state: int, code: int = 0) -> AnyArray:
     """Returns a picture uint8 ``[height, width, 3]``: view ``rgb`` if the table has one, else the state's number."""
     if "rgb" in table.views:
-        return np.array(table.views["rgb"].rows(np.array([state]))[0], dtype=np.uint8)
+        return np.array(_shown(table, "rgb", state, code), dtype=np.uint8)
     return number(state, len(str(table.n_states - 1)))
+
+
+def _shown(table: TabularMDP, name: str, state: int, code: int) -> Any:
+    """Returns the row of a view, with the layers that the view draws itself."""
+    view, layers = table.view(name), [layer.name for layer in table.emission.layers]
+    states = np.array([state])
+    if view.with_layers is None or not set(view.own_layers) <= set(layers):
+        return view.rows(states)[0]
+    digits = table.emission.digits[[code]][:, [layers.index(own) for own in view.own_layers]]
+    return view.with_layers(states, digits)[0]
 
 
 def number(value: int, places: int, scale: int = 8) -> AnyArray:

@@ -203,8 +203,8 @@ class TabularEnv(gymnasium.Env[Any, Any]):
             gymnasium.logger.warn("render() without a render_mode: pass render_mode='rgb_array', 'ansi' or 'human'")
             return None
         if self.render_mode == "ansi":
-            return render.words(self.table, self.state)
-        frame = render.picture(self.table, self.state)
+            return render.words(self.table, self.state, self._code)
+        frame = render.picture(self.table, self.state, self._code)
         if self.render_mode == "rgb_array":
             return frame
         if self._window is None:

@@ -207,7 +207,8 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             gymnasium.logger.warn("render() without a render_mode: pass render_mode='rgb_array' or 'ansi'")
             return None
         draw = render.words if self.render_mode == "ansi" else render.picture
-        return tuple(draw(self.table, state) for state in self._state.tolist())
+        shown = zip(self._state.tolist(), self._code.tolist(), strict=True)
+        return tuple(draw(self.table, state, code) for state, code in shown)
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]

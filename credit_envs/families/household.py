@@ -25,6 +25,7 @@ table from one instance is worth nothing in another.
 
 - `text`: the description of the room, what is carried, and the errand of the moment. The answer to the last command is
   left out, so that what is shown is a function of the state.
+- `menu`: the text, then the admissible commands with the numbers of their actions.
 - `state`: the number of what is shown. Hidden, and therefore merged, are things and open containers in other rooms.
 
 ## Rewards
@@ -128,6 +129,11 @@ class Game:
     descriptions: tuple[str, ...]
     inventories: tuple[str, ...]
 
+    def text(self, states: AnyArray) -> list[str]:
+        """Returns what states int64 ``[n]`` show: the room, what is carried, and the list."""
+        looks = self.looks[np.asarray(states, dtype=np.int64)].tolist()
+        return [f"{self.descriptions[room]}\n{self.inventories[held]}" for room, held in looks]
+
 
 def build(
     instance_seed: int, *, task: str, stages: int, map: str, skin: str, stage_reward: float, horizon_factor: float
@@ -148,14 +154,25 @@ def build(
     sorted_edges = np.lexsort((action, state))
     successor = game.successor[sorted_edges]
 
+    names = tuple(game.commands[i] for i in order)
+    edge_start = np.concatenate(([0], np.cumsum(game.admissible)))
+    edge_action = action[sorted_edges].astype(np.int32)
+
+    def menu(states: AnyArray) -> list[str]:
+        lines = []
+        for s, shown in zip(np.asarray(states).tolist(), game.text(states), strict=True):
+            listed = edge_action[edge_start[s] : edge_start[s + 1]].tolist()
+            lines.append("\n".join([shown, *(f"[{a}] {names[a]}" for a in listed)]))
+        return lines
+
     stage = game.labels["stage"]
     over = game.labels["step"][successor] == game.labels["step"].max()
     reward = (1 - stage_reward) * over + stage_reward * (stage[successor] - stage[state]) / stages
     return TabularMDP(
         name="Household",
         n_actions=len(order),
-        edge_start=np.concatenate(([0], np.cumsum(game.admissible))),
-        edge_action=action[sorted_edges].astype(np.int32),
+        edge_start=edge_start,
+        edge_action=edge_action,
         outcome_start=np.arange(n_edges + 1),
         successor=successor,
         probability=np.ones(n_edges),
@@ -164,10 +181,10 @@ def build(
         start_state=np.zeros(1, np.int64),
         start_probability=np.ones(1),
         horizon=round(horizon_factor * header["longest"]),
-        action_names=tuple(game.commands[i] for i in order),
+        action_names=names,
         labels=game.labels,
         emission=Emission(game.base),
-        views={"text": _text(game)},
+        views={"text": View(text_space(), game.text), "menu": View(text_space(), menu)},
         knobs={
             "task": task,
             "stages": stages,
@@ -178,14 +195,6 @@ def build(
         },
         validated=False,
     )
-
-
-def _text(game: Game) -> View:
-    def rows(states: AnyArray) -> list[str]:
-        looks = game.looks[np.asarray(states, dtype=np.int64)].tolist()
-        return [f"{game.descriptions[room]}\n{game.inventories[held]}" for room, held in looks]
-
-    return View(text_space(), rows)
 
 
 @lru_cache(maxsize=64)

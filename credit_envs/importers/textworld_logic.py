@@ -76,10 +76,12 @@ class _Rule:
         self.constants = {p.name: p.type for p in rule.placeholders if p.type in _CONSTANTS}
         free = {v for _, variables in self.added for v in variables} - {*self.kinds, *self.constants}
         if free:
-            raise NotEnumerableError(f"rule {rule.name!r} makes up {sorted(free)[0]!r}; expected rules about what is there")
+            raise NotEnumerableError(
+                f"rule {rule.name!r} makes up {sorted(free)[0]!r}; expected rules about what is there"
+            )
         bound = set(self.constants)
         while needed:
-            best = max(needed, key=lambda p: (sum(a in bound for a in p[1]) / len(p[1]), "P" in p[1]))
+            best = max(needed, key=lambda p: (sum(a in bound for a in p[1]) / max(len(p[1]), 1), "P" in p[1]))
             needed.remove(best)
             self.needed.append(best)
             bound |= set(best[1])
@@ -120,6 +122,14 @@ class Logic:
         game: a ``textworld.generator.game.Game``.
         rules: patterns of the names of the rules that are used; those that only look are always left out.
 
+    Attributes:
+        start: facts at the start that rules can change.
+        static: facts that no rule changes.
+        types: type of each thing.
+        names: what each thing is called in commands.
+        quests: per quest its winning and failing conditions, its reward, and whether it is optional.
+        max_score: score of a game in which all is done.
+
     Raises:
         CreditEnvsError: if no rule matches, or a quest can be repeated (its score has no bound).
     """
@@ -131,7 +141,9 @@ class Logic:
         chosen = [
             rule
             for name, rule in sorted(game.kb.logic.rules.items())
-            if any(fnmatchcase(name, p) for p in patterns) and not any(fnmatchcase(name, p) for p in PASSIVE)
+            if name in templates
+            and any(fnmatchcase(name, p) for p in patterns)
+            and not any(fnmatchcase(name, p) for p in PASSIVE)
         ]
         if not chosen:
             known = ", ".join(sorted(game.kb.logic.rules))
@@ -160,9 +172,9 @@ class Logic:
                 self.start |= {plain}
             else:
                 static.add(plain)
-        self._static = static
+        self.static = static
         self._index = _indexed(sorted(static))
-        self._quests = [
+        self.quests = [
             (
                 [_condition(e) for e in quest.win_events],
                 [_condition(e) for e in quest.fail_events],
@@ -194,14 +206,14 @@ class Logic:
     def judge(self, facts: frozenset[Fact], completed: tuple[bool, ...]) -> tuple[tuple[bool, ...], int, int]:
         """Returns which quests are completed now, the score that this turn brings, and how the game stands."""
         gained, lost, now = 0, False, []
-        everything = facts | self._static
-        for was, (wins, fails, reward, _) in zip(completed, self._quests, strict=True):
+        everything = facts | self.static
+        for was, (wins, fails, reward, _) in zip(completed, self.quests, strict=True):
             failed = not was and any(condition <= everything for condition in fails)
             won = not was and not failed and any(condition <= everything for condition in wins)
             lost |= failed
             gained += reward * won
             now.append(was or won)
-        needed = [done for done, (wins, _, _, optional) in zip(now, self._quests, strict=True) if wins and not optional]
+        needed = [done for done, (wins, _, _, optional) in zip(now, self.quests, strict=True) if wins and not optional]
         status = LOST if lost else WON if needed and all(needed) else GOES_ON
         return tuple(now), gained, status
 
@@ -217,7 +229,7 @@ def search(logic: Logic, max_states: int) -> Graph:
         NotEnumerableError: if there are more states, with what was reached and what to leave out.
         CreditEnvsError: if the game is over at its start, or cannot be won.
     """
-    completed, _, status = logic.judge(logic.start, tuple(False for _ in logic._quests))
+    completed, _, status = logic.judge(logic.start, tuple(False for _ in logic.quests))
     if status != GOES_ON:
         raise CreditEnvsError("game_file: the game is over before the first command")
     keys: dict[Key, int] = {(logic.start, completed): 0}

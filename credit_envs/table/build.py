@@ -78,16 +78,18 @@ def lift(table: TabularMDP, origin: AnyArray, **changes: Any) -> TabularMDP:
     inherited: dict[str, Any] = {
         "labels": {name: values[origin] for name, values in table.labels.items()},
         "emission": Emission(base.astype(np.int32), table.emission.layers),
-        "views": {name: View(view.space, _through(view, origin)) for name, view in table.views.items()},
+        "views": {name: _through(view, origin) for name, view in table.views.items()},
         "cutoff_reward": None if table.cutoff_reward is None else table.cutoff_reward[origin],
     }
     if "state" in table.views or "text" not in table.views:
-        inherited["views"].setdefault("text", View(table.view("text").space, _through(table.view("text"), origin)))
+        inherited["views"].setdefault("text", _through(table.view("text"), origin))
     return table.replace(**{**inherited, **changes})
 
 
-def _through(view: View, origin: Ints) -> Any:
-    return lambda states: view.rows(origin[states])
+def _through(view: View, origin: Ints) -> View:
+    drawn = view.with_layers
+    layered = None if drawn is None else lambda states, digits: drawn(origin[states], digits)
+    return View(view.space, lambda states: view.rows(origin[states]), view.own_layers, layered)
 
 
 def prune(table: TabularMDP) -> tuple[TabularMDP, Ints]:
@@ -138,8 +140,7 @@ def union(tables: Sequence[TabularMDP], weights: Sequence[float] | None = None) 
         values = {getattr(table, field) for table in tables}
         if len(values) > 1:
             raise TableError(f"tables: instances of one pool need the same {field}, got {sorted(values)}")
-    if any(table.action_names != first.action_names for table in tables):
-        raise TableError("tables: instances of one pool need the same action_names")
+    same_names = all(table.action_names == first.action_names for table in tables)
     for field in ("reward_scale", "reward_shift"):
         if any(not _same(getattr(first, field), getattr(table, field)) for table in tables):
             raise TableError(f"tables: instances of one pool need the same {field}")
@@ -185,7 +186,8 @@ def union(tables: Sequence[TabularMDP], weights: Sequence[float] | None = None) 
         reward_shift=first.reward_shift,
         cutoff_reward=np.concatenate(cutoffs) if any(c.any() for c in cutoffs) else None,
         inadmissible_reward=first.inadmissible_reward,
-        action_names=first.action_names,
+        # Where each instance has words of its own, a pool only numbers its actions.
+        action_names=first.action_names if same_names else (),
         labels=labels,
         emission=Emission(
             np.concatenate([table.emission.base + bases[i] for i, table in enumerate(tables)]), first.emission.layers
@@ -211,14 +213,21 @@ def _same(a: AnyArray | None, b: AnyArray | None) -> bool:
 def _joined_view(views: Sequence[View], bounds: Ints) -> View:
     """Shows each state by its own instance's view."""
 
-    def rows(states: AnyArray) -> Any:
+    def rows(states: AnyArray, digits: AnyArray | None = None) -> Any:
         states = np.asarray(states, dtype=np.int64)
+        if not states.size:
+            return views[0].rows(states)
         owner = np.searchsorted(bounds, states, side="right") - 1
-        used = np.unique(owner)
-        parts = {int(i): views[i].rows(states[owner == i] - bounds[i]) for i in used}
-        return _interleave([parts[int(i)] for i in used], [np.flatnonzero(owner == i) for i in used], len(states))
+        places = [np.flatnonzero(owner == i) for i in np.unique(owner)]
+        parts = []
+        for i, place in zip(np.unique(owner).tolist(), places, strict=True):
+            drawn, inside = views[i].with_layers, states[place] - bounds[i]
+            parts.append(views[i].rows(inside) if digits is None or drawn is None else drawn(inside, digits[place]))
+        return _interleave(parts, places, len(states))
 
-    return View(views[0].space, rows)
+    first = views[0]
+    shared = all(view.with_layers is not None and view.own_layers == first.own_layers for view in views)
+    return View(first.space, rows, first.own_layers if shared else (), rows if shared else None)
 
 
 def _interleave(parts: Sequence[Any], places: Sequence[AnyArray], n: int) -> Any:
