@@ -5,9 +5,10 @@ Adding a family is one file in ``credit_envs/families`` plus one line in ``famil
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,12 +56,13 @@ _IMPORTERS = {
 }
 
 
-def entry(env_id: str) -> Entry:
-    """Returns the entry of an id, with or without the ``credit/`` namespace.
+def entry(name: str) -> Entry:
+    """Returns the entry of a name, with or without the ``credit/`` namespace, version and knobs.
 
     Raises:
         CreditEnvsError: if the id is unknown; the message names the nearest ones.
     """
+    env_id = name.partition("?")[0]
     known = {e.id: e for e in ENTRIES}
     short = {e.id.removeprefix("credit/"): e for e in ENTRIES}
     unversioned = {name.rsplit("-v", 1)[0]: e for name, e in short.items()}
@@ -70,26 +72,76 @@ def entry(env_id: str) -> Entry:
     return found
 
 
+def parse(name: str) -> tuple[Entry, dict[str, Any]]:
+    """Reads a name: an id, or an id and knobs such as ``credit/KeyRooms-v0?map=hub&stages=8``.
+
+    Returns:
+        The entry, and the knobs (among them ``instance``, where the name sets it).
+
+    Raises:
+        CreditEnvsError: for unknown ids and knobs, with the nearest known names.
+    """
+    found, query = entry(name), name.partition("?")[2]
+    knobs = settings(query.split("&")) if query else {}
+    _check_names(found, knobs)
+    return found, knobs
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Reads ``NAME=VALUE`` pairs; values are Python literals, anything else is a word.
+
+    Raises:
+        CreditEnvsError: for a pair of another form, and for a name that comes twice.
+    """
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise CreditEnvsError(f"knob {pair!r}: expected NAME=VALUE, such as slip=0.1")
+        if name in out:
+            raise CreditEnvsError(f"knob {pair!r}: {name} is set twice, expected once")
+        out[name] = _literal(value)
+    return out
+
+
+def canonical(name: str) -> str:
+    """Returns the one full way to write a name: namespace, version, knobs in alphabetical order.
+
+    Raises:
+        CreditEnvsError: as :func:`parse`.
+    """
+    found, knobs = parse(name)
+    pairs = [f"{knob}={_written(value)}" for knob, value in sorted(knobs.items())]
+    return found.id + ("?" + "&".join(pairs) if pairs else "")
+
+
 def make_table(env_id: str, instance: int = 0, **knobs: Any) -> TabularMDP:
     """Builds the table of a registered environment.
 
     Args:
-        env_id: an id such as ``credit/KeyRooms-v0``.
+        env_id: an id such as ``credit/KeyRooms-v0``, with or without knobs; see :func:`parse`.
         instance: instance seed of a family (families only).
         **knobs: family knobs, importer arguments and dials (``slip``, ``unit``, ``revisit_rate``, …) by name.
 
     Raises:
-        CreditEnvsError: for unknown ids and knobs (with the nearest known names) and values out of range.
+        CreditEnvsError: for unknown ids and knobs (with the nearest known names), values out of range, and knobs that
+            the id sets already.
     """
     from credit_envs import dials
 
-    found = entry(env_id)
+    found, named = parse(env_id)
+    given = {**knobs, **({"instance": instance} if instance != 0 else {})}
+    for name in named:
+        if name in given:
+            raise CreditEnvsError(f"{name}={given[name]!r}: {env_id!r} sets it already, expected one of them")
+    _check_names(found, knobs)
+    knobs = {**named, **knobs}
+    instance = knobs.pop("instance", instance)
     if found.source == "family":
         from credit_envs.families import FAMILIES
 
         family = FAMILIES[found.target]
         own = {name: value for name, value in knobs.items() if name in family.knobs}
-        known = {*family.knobs, *dials.names()}
         build: Callable[..., TabularMDP] = functools.partial(family.build, instance)
     else:
         if instance != 0:
@@ -97,13 +149,34 @@ def make_table(env_id: str, instance: int = 0, **knobs: Any) -> TabularMDP:
         module, function = _IMPORTERS[found.source].split(":")
         importer = getattr(importlib.import_module(module), function)
         own = {name: value for name, value in knobs.items() if name not in dials.names()}
-        known = {*own, *dials.names()}
         build = functools.partial(importer, found.target)
+    table = build(**{**found.kwargs, **own})
+    return dials.apply(table, **{name: value for name, value in knobs.items() if name not in own})
+
+
+def _check_names(found: Entry, knobs: Mapping[str, Any]) -> None:
+    """Raises for a knob that a family has not; importers check their own arguments."""
+    if found.source != "family" or not knobs:
+        return
+    from credit_envs import dials
+    from credit_envs.families import FAMILIES
+
+    known = {*FAMILIES[found.target].knobs, *dials.names(), "instance"}
     for name in knobs:
         if name not in known:
             raise unknown(f"knob of {found.id}", name, known)
-    table = build(**{**found.kwargs, **own})
-    return dials.apply(table, **{name: value for name, value in knobs.items() if name not in own})
+
+
+def _literal(value: str) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _written(value: Any) -> str:
+    """Writes a value so that it reads back as itself: words bare, everything else as Python does."""
+    return value if isinstance(value, str) and _literal(value) == value else repr(value)
 
 
 SUITES: dict[str, tuple[str, ...]] = {

@@ -20,6 +20,7 @@ TABLES = {
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", TABLES)
 def test_same_bits_as_the_vector_environment(name):
     env_id, knobs = TABLES[name]

@@ -79,6 +79,7 @@ def test_the_ceiling_and_the_unit_are_always_there_and_exact(bandit):
     assert exact.sign.value == exact.rank.value == 1
 
 
+@pytest.mark.smoke
 def test_costs_are_counted_exactly():
     """16 steps per rollout, K continuations from each step t of 16 − t steps: 1 + K·17/2 steps per step."""
     results = evaluate(["vineppo", "vineppo_k1"], ["credit/Pivots-v0"], budget=2_000, seeds=2, levels=(0.0,))
@@ -141,6 +142,7 @@ def test_resuming_gives_the_same_records(tmp_path):
         run(Config(("credit/Pivots-v0",), ("grpo",), budget=1_000, seeds=3), parts)
 
 
+@pytest.mark.smoke
 def test_results_carry_their_provenance(tmp_path):
     results = evaluate("grpo", ["credit/Pivots-v0"], budget=500, seeds=2, levels=(0.0,), output=tmp_path / "r")
     assert results.provenance["credit_envs"] == credit_envs.__version__

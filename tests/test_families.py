@@ -17,6 +17,7 @@ from credit_envs.table.validate import validate
 GOLDENS = {
     ("Pivots", 7): "c2645a7f0a11a2ab7b48dfbf9a03b8049ee7ac58757f9784163d41b0ef7e49a5",
     ("KeyRooms", 7): "c29f9941924140c3b5b42be0b58872b5814b5a02df8d60266f4e56139e23106b",
+    ("Team", 7): "339f08f16d4d094bb0b5d9c31fb2e16bdca4e84da8b5bcd6055107be9a2fe6f1",
 }
 
 
@@ -31,6 +32,9 @@ def requests(draw, name):
         "distractors": 3,
         "horizon_factor": 20,
         "view_size": 12,
+        "agents": 2,
+        "plates": 1,
+        "keys": 1,
     }
     knobs = {}
     for knob_name, knob in FAMILIES[name].knobs.items():
@@ -70,6 +74,7 @@ def test_every_instance_is_a_valid_table(name, data, seed):
         assert np.array_equal(one, rows[1]), f"{view_name}: a row depends on its batch"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("name", "seed"), GOLDENS)
 def test_golden_fingerprints(name, seed):
     assert FAMILIES[name].build(seed).fingerprint == GOLDENS[name, seed]

@@ -14,19 +14,9 @@ from credit_envs import oracle
 from credit_envs.errors import CreditEnvsError, TableError
 from credit_envs.faces.single import TabularEnv
 from credit_envs.families import FAMILIES, household
-from credit_envs.families.household_author import (
-    APPLIANCES,
-    CLOSED,
-    MAPS,
-    SIZE,
-    STAGES,
-    TASKS,
-    draw_plan,
-    draw_words,
-    joins,
-)
-from credit_envs.families.household_pack import GAMES, commands
-from credit_envs.families.household_words import SKINS
+from credit_envs.families.household_pack import GAMES, Packed, commands
+from credit_envs.families.household_plan import APPLIANCES, CLOSED, MAPS, SIZE, STAGES, TASKS, draw_plan, joins
+from credit_envs.families.household_words import SKINS, draw_words
 from credit_envs.registry import make_table
 from credit_envs.table.build import union
 from credit_envs.table.validate import validate
@@ -229,6 +219,19 @@ def test_shipped_files_are_small_and_complete():
     sizes = {path.name: path.stat().st_size for path in household.FOLDER.glob("household-*.npz")}
     assert set(sizes) == {household.file_name(*setting) for setting in SETTINGS}
     assert sum(sizes.values()) < 3_000_000
+
+
+@pytest.mark.parametrize(("task", "map_name"), list(itertools.product(TASKS, MAPS)))
+def test_files_hold_what_was_compiled(task, map_name):
+    """The digests that the compiler noted, which the live tests compare with games compiled again."""
+    for stages in STAGES:
+        path = household.FOLDER / household.file_name(task, map_name, stages)
+        with np.load(path, allow_pickle=False) as stored:
+            for number, noted in enumerate(household.read_header(task, map_name, stages)["games"]):
+                arrays = {name: stored[f"{number}:{name}"] for name in ("admissible", "edges", "columns", "looks")}
+                words = {skin: stored[f"{number}:{skin}"].tobytes().decode().split("\x1e") for skin in SKINS}
+                texts = {skin: tuple(part.split("\x00") for part in parts) for skin, parts in words.items()}
+                assert Packed(**arrays, texts=texts, optimal=noted["optimal"]).digest == noted["digest"]
 
 
 @pytest.mark.parametrize(

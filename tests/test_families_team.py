@@ -270,6 +270,21 @@ def test_symmetric_agents_have_equal_shapley_values(shape):
     assert np.allclose(phi, phi[0], rtol=1e-12, atol=0)
 
 
+def test_agents_differ_only_where_one_can_do_without_the_other():
+    """If all must come, v is 0 unless all do, and values are J/n; if any may, who starts nearer is worth more."""
+    policies = {}
+    for goal in ("all", "any"):
+        table = BUILD(7, plates=0, keys=1, goal=goal, start="apart")
+        policy = oracle.ladder(table, (0.9,))[-1].policy
+        policies[goal] = team.coalition_values(table, policy), team.shapley_values(table, policy)
+    game, phi = policies["all"]
+    assert np.array_equal(game[:-1], [0, 0, 0])
+    assert np.allclose(phi, game[-1] / 2)
+    game, phi = policies["any"]
+    assert abs(phi[0] - phi[1]) == pytest.approx(abs(game[1] - game[2]))
+    assert abs(phi[0] - phi[1]) > 0.01
+
+
 def test_who_always_stays_has_no_shapley_value():
     """Three agents on the map of two, of which the third never moves: the other two share everything."""
     two, three = (BUILD(5, agents=n, plates=1, keys=0, goal="any") for n in (2, 3))
@@ -362,7 +377,10 @@ def test_coalitions_of_policies_that_see_skins(seed):
 
 @pytest.mark.parametrize(("agents", "slip"), [(2, 0.0), (2, 0.2), (3, 0.0)])
 def test_advantages_of_a_round_add_up(agents, slip):
-    """E[Σ_i γ^i A_i] over luck = Q(s, u) − V(s), also where the horizon cuts a round: the advantage of the joint action is shared out among the agents."""
+    """E[Σ_i γ^i A_i] over luck = Q(s, u) − V(s): the advantage of a joint action is shared out among the agents.
+
+    That holds also where the horizon cuts a round.
+    """
     table = dials.apply(BUILD(3, agents=agents, plates=1, keys=0, horizon_factor=2), slip=slip)
     table = table.replace(discount=0.9, reward_shift=np.linspace(-1, 1, table.horizon))
     policy = random_policy(table, 1)

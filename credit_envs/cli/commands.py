@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -48,7 +47,7 @@ def evaluate(
 
     Args:
         estimators: Names (see `credit-envs list`) or FILE.py:FUNCTION.
-        environments: Ids, saved tables (.npz), or one suite.
+        environments: Ids with or without knobs (ID?NAME=VALUE&NAME=VALUE), saved tables (.npz), or suites.
         budget: Environment steps of the sample, per seed and policy.
         seeds: Number of replicates.
         first_seed: Seed of the first replicate.
@@ -75,7 +74,7 @@ def evaluate(
         extra_steps=extra_steps,
         device=device,
         restore=restore,
-        knobs=_settings(knobs),
+        knobs=registry.settings(knobs),
     ).check()
     if jobs is not None:
         check_range("jobs", jobs, 1, 4096, integer=True)
@@ -136,7 +135,7 @@ def show(env_id: Name, knobs: Names = (), instance: int = 0) -> int:
     """
     from credit_envs.cli import inspection
 
-    settings = _settings(knobs)
+    settings = registry.settings(knobs)
     if env_id.endswith(".npz"):
         from credit_envs import dials
         from credit_envs.table.storage import load
@@ -224,7 +223,7 @@ def _environments(names: Sequence[str]) -> tuple[str, ...]:
 
 def _known(name: str) -> str:
     try:
-        return registry.entry(name).id
+        return registry.canonical(name)
     except CreditEnvsError as error:
         suites = ", ".join(registry.SUITES)
         raise CreditEnvsError(f"{error} (suites: {suites}; saved tables end in .npz)") from None
@@ -234,17 +233,3 @@ def _file(path: str) -> str:
     if not Path(path).is_file():
         raise CreditEnvsError(f"environment {path!r}: there is no such file")
     return path
-
-
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Reads NAME=VALUE pairs; values are Python literals, anything else is a word."""
-    out: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise CreditEnvsError(f"knob {pair!r}: expected NAME=VALUE, such as slip=0.1")
-        try:
-            out[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            out[name] = value
-    return out

@@ -36,7 +36,7 @@ class Config:
     """One evaluation.
 
     Attributes:
-        environments: ids or paths of saved tables.
+        environments: ids, with or without knobs (``ID?NAME=VALUE&NAME=VALUE``), or paths of saved tables.
         estimators: names of :data:`~credit_envs.credit.METHODS`, or ``FILE.py:FUNCTION``.
         budget: environment steps of the base sample per replicate; also the B at which GRPO-equivalents are given.
         seeds: number of replicates, numbered from ``first_seed``.
@@ -85,7 +85,7 @@ class Config:
             raise CreditEnvsError("environments=(): expected at least one id")
         for name in self.environments:
             if not name.endswith(".npz"):
-                registry.entry(name)
+                registry.parse(name)
         for found in self.methods():
             if self.restore == "none" and "continuations" in found.needs:
                 raise CreditEnvsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -145,7 +146,7 @@ def evaluate_environment(
     methods: Sequence[Method] | None = None,
 ) -> Iterator[Path]:
     """Does the missing cells of one environment; yields each finished cell's file."""
-    slug = environment.removeprefix("credit/").replace("/", "-").removesuffix(".npz")
+    slug = re.sub(r"[?&/'\":<>|*\\]", "-", environment.removeprefix("credit/").removesuffix(".npz"))
     files = {
         (i, seed): folder / "cells" / f"{slug}--{level:g}--{seed}.json"
         for i, level in enumerate(config.levels)

@@ -5,6 +5,8 @@ this module registers ``credit/Team-v0`` with PettingZoo where it has a registry
 
 Every agent sees the shared state and who it is: view ``state`` shows ``obs · n + agent``, planes get one more channel
 that holds ``agent + 1`` everywhere, words begin with ``You are agent …``. All agents get the team's reward.
+(PettingZoo's ``api_test`` asks every observation for a dtype, which words don't have: view ``text`` passes its other
+tests, but not that one.)
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ import numpy as np
 from credit_envs.arrays import AnyArray
 from credit_envs.errors import CreditEnvsError, NotEnumerableError
 from credit_envs.families.household import FOLDER, file_name
-from credit_envs.families.household_author import (
+from credit_envs.families.household_author import author
+from credit_envs.families.household_plan import (
     APPLIANCES,
     CLOSED,
     LAMPS,
@@ -30,14 +31,11 @@ from credit_envs.families.household_author import (
     TASKS,
     TREATMENTS,
     Plan,
-    Words,
-    author,
     draw_plan,
-    draw_words,
     tags,
 )
 from credit_envs.families.household_rules import USED
-from credit_envs.families.household_words import SKINS
+from credit_envs.families.household_words import SKINS, Words, draw_words
 from credit_envs.importers.textworld_engine import narrate
 from credit_envs.importers.textworld_logic import WON, Fact, Graph, Logic, search
 from credit_envs.table.storage import canonical_bytes, write_atomically

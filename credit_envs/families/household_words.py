@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from credit_envs.families.household_plan import MAPS, Plan
+
 
 @dataclass(frozen=True)
 class Skin:
@@ -104,7 +108,7 @@ SKINS = {
             "cupboard": ("locker", "hatch", "stowage bin"),
             "bench": ("jump seat", "tool cart", "gurney"),
             "lamp": ("spotlight", "scan lamp", "blue lamp"),
-            "light": ("strip light", "work light", "amber lamp"),
+            "light": ("strip light", "work light", "yellow lamp"),
         },
         (
             "flask",
@@ -155,3 +159,28 @@ SKINS = {
         "put your feet up.",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Words:
+    """The names of a plan in one skin: of rooms and places by role, of things by number."""
+
+    places: dict[str, str]
+    things: tuple[str, ...]
+
+
+def draw_words(plan: Plan, skin: Skin) -> Words:
+    """Draws the names of a plan's rooms, places and things from the words of a skin."""
+    rng = np.random.default_rng(
+        [20261121, 1 + list(SKINS).index(skin.name), MAPS.index(plan.map), plan.stages, plan.seed]
+    )
+    places = {role: names[rng.integers(len(names))] for role, names in skin.places.items()}
+    taken = {word for name in places.values() for word in name.split()}
+    free = [thing for thing in skin.things if thing not in taken]
+    nouns = [free[i] for i in rng.permutation(len(free))]
+    pairs = [skin.pairs[i] for i in rng.permutation(len(skin.pairs))]
+    things: list[str] = []
+    for i in range(plan.n_pairs):
+        things += [f"{adjective} {nouns[i]}" for adjective in pairs[i]]
+    things += nouns[plan.n_pairs : plan.n_pairs + len(plan.thing_place) - len(things)]
+    return Words(places, tuple(things))

@@ -14,7 +14,9 @@ Agents share cells without hindrance. They move in rounds, agent 1 first. Each m
 the label `mover` tells whose move it is: a joint action of n agents is n steps, and the credit of an agent's action is
 the advantage of its step. The label `default` names the action that difference rewards and coalitions put in the place
 of an agent's own (`stay`); see `credit_envs.oracle.team`. Note that holding a door open *is* staying: such a step has
-no difference reward at all, though the agent's Shapley value is large.
+no difference reward at all, though the agent's Shapley value is large. With `goal="all"` nothing is achieved while one
+agent stays at the start, so every Shapley value is J/n and only the steps differ in credit; with `goal="any"` agents
+differ too.
 
 ## Action Space
 

@@ -214,7 +214,7 @@ def _held_colour(layout: Layout, shown: Shown, s: int) -> tiles.Colour:
 def _backdrop(layout: Layout, board: AnyArray, tile: int) -> tiles.Picture:
     """Draws the map without the agents."""
     kind, colour = board[..., 0], board[..., 1]
-    picture = tiles.canvas(*kind.shape, tile, tiles.PAGE)
+    picture = tiles.canvas(layout.plan.height, layout.plan.width, tile, tiles.PAGE)
     x, y = layout.cell_xy.T
     tiles.stamp(picture, tiles.wall(tile), *np.nonzero(kind == WALL))
     tiles.stamp(picture, tiles.floor(tile), y, x)

@@ -1,7 +1,7 @@
 """The words of a TextWorld game: every edge of its logic graph is played once on the interpreter.
 
-A game is compiled again before it is played, with two changes: things that can be carried are listed in a fixed order
-(stock games list them by their history, so that text would not be a function of the state), and nothing else.
+A game is compiled again before it is played, with one change: things that can be carried are listed in a fixed order.
+Stock games list them by their history, so that what they print is no function of the state.
 """
 
 from __future__ import annotations

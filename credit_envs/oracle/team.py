@@ -4,8 +4,8 @@ A joint action is n steps, one per agent, each taken in a state that shows (or h
 and A are the values of the joint policy π at single steps; ā(s) is the default action (label ``default``: stay).
 
 * Counterfactual advantage: A_t(s, a), the advantage of the step. Agents who have moved in this round are held fixed,
-  the later ones are averaged over π. Summed over a round it is the advantage of the joint action plus luck
-  (:func:`round_values` has the joint values; :func:`coma` holds the later agents' actions fixed too).
+  the later ones are averaged over π. The discounted sum over a round is, in expectation over luck, the advantage of the
+  joint action (:func:`round_values` has the joint values; :func:`coma` holds the later agents' actions fixed too).
 * Difference reward: D_t(s, a) = Q_t(s, a) − Q_t(s, ā(s)), and for an agent J − J with that agent always at ā.
 * Shapley value of the coalition game v(C) = J when all agents outside C always take ā.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -115,10 +116,12 @@ def same_as_unit(row: Row) -> bool:
 
 
 def short(environment: str) -> str:
-    """Returns an environment's name without namespace, version, folder or ending."""
-    name = Path(environment).stem if environment.endswith(".npz") else environment.removeprefix("credit/")
+    """Returns an environment's name without namespace, version, folder or ending; knobs follow as words."""
+    if environment.endswith(".npz"):
+        return Path(environment).stem
+    name, *knobs = re.split("[?&]", environment.removeprefix("credit/"))
     head, _, version = name.rpartition("-v")
-    return head if head and version.isdigit() else name
+    return " ".join([head if head and version.isdigit() else name, *knobs])
 
 
 def number(value: float) -> str:

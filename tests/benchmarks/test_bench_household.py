@@ -13,7 +13,8 @@ import pytest
 
 import credit_envs  # noqa: F401 (registers the ids)
 from credit_envs.families import FAMILIES, household
-from credit_envs.families.household_author import author, draw_plan
+from credit_envs.families.household_author import author
+from credit_envs.families.household_plan import draw_plan
 
 STEPS = 20_000
 SETTING = {"task": "prepare", "map": "hub", "stages": 4}
