@@ -44,10 +44,13 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("credit/Shop-v0", "family", "Shop", observation="text"),
     Entry("credit/Household-v0", "family", "Household", observation="text"),
     Entry("credit/Lookup-v0", "family", "Lookup", observation="text"),
+    Entry("credit/Apps-v0", "family", "Apps", observation="text"),
+    Entry("credit/Sums-v0", "family", "Sums", observation="text"),
+    Entry("credit/Chat-v0", "family", "Chat", observation="text"),
     Entry("credit/FrozenLake-v0", "toy_text", "FrozenLake"),
     Entry("credit/CliffWalking-v0", "toy_text", "CliffWalking"),
     Entry("credit/Taxi-v0", "toy_text", "Taxi"),
-    Entry("credit/DoorKey-v0", "gymnasium", "MiniGrid-DoorKey-5x5-v0", observation="original"),
+    Entry("credit/DoorKey-v0", "gymnasium", "MiniGrid-DoorKey-5x5-v0"),
 )
 
 _IMPORTERS = {
@@ -179,6 +182,16 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) and _literal(value) == value else repr(value)
 
 
+def _swept(base: str, **dials: Sequence[Any]) -> tuple[str, ...]:
+    """Returns names in which each dial alone takes each of its values."""
+    env_id, _, query = base.partition("?")
+    fixed = query.split("&") if query else []
+    pairs = [f"{dial}={_written(value)}" for dial, values in dials.items() for value in values]
+    return tuple(f"{env_id}?{'&'.join(sorted([*fixed, pair]))}" for pair in pairs)
+
+
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
 SUITES: dict[str, tuple[str, ...]] = {
     "foundation-v0": (
         "credit/FrozenLake-v0",
@@ -187,8 +200,91 @@ SUITES: dict[str, tuple[str, ...]] = {
         "credit/Pivots-v0",
         "credit/KeyRooms-v0",
     ),
+    "core-v0": (
+        "credit/Pivots-v0",
+        "credit/KeyRooms-v0",
+        "credit/KeyToDoor-v0",
+        "credit/Gallery-v0",
+        "credit/Team-v0",
+        "credit/Shop-v0",
+        "credit/Household-v0",
+        "credit/Lookup-v0",
+        "credit/Apps-v0",
+        "credit/FrozenLake-v0",
+        "credit/Taxi-v0",
+    ),
+    "long-v0": (
+        "credit/Pivots-v0?credit=each&fillers=5&length=40",
+        "credit/KeyRooms-v0?horizon_factor=4.0&map=tree&stages=4",
+        "credit/KeyRooms-v0?horizon_factor=2.0&stages=16",
+        "credit/KeyRooms-v0?horizon_factor=1.5&map=hub&stages=16",
+        "credit/KeyToDoor-v0?orchard=150",
+        "credit/Gallery-v0?junctions=40&step_cost=0.0",
+        "credit/Team-v0?agents=2&keys=2",
+        "credit/Household-v0?stages=60&task=place",
+        "credit/FrozenLake-v0?unit=8",
+        "credit/Taxi-v0?unit=4",
+    ),
+    "perception-v0": (
+        *_swept("credit/KeyRooms-v0", cue=_SHARES),
+        *_swept("credit/FrozenLake-v0", cue=_SHARES),
+        *_swept("credit/Gallery-v0", dependence=_SHARES),
+    ),
+    "text-v0": (
+        "credit/Shop-v0",
+        "credit/Lookup-v0",
+        "credit/Household-v0",
+        "credit/Household-v0?task=two",
+        "credit/Household-v0?stages=12&task=mixed",
+        "credit/Apps-v0",
+        "credit/KeyRooms-v0",
+    ),
+    "tokens-v0": (
+        "credit/Shop-v0?spell=1",
+        "credit/Lookup-v0?spell=1",
+        "credit/Household-v0?spell=1",
+        "credit/Apps-v0?spell=1",
+    ),
+    "team-v0": (
+        "credit/Team-v0",
+        "credit/Team-v0?moves=at once",
+        "credit/Team-v0?goal=any",
+        "credit/Team-v0?agents=3",
+    ),
+    "dials-v0": (
+        "credit/KeyRooms-v0?stage_reward=0.2",
+        *_swept(
+            "credit/KeyRooms-v0?stage_reward=0.2",
+            slip=(0.05, 0.1, 0.2, 0.4),
+            delay=(2, 4, 8, 16),
+            density=(0.0, 0.5),
+            unit=(2, 4, 8),
+            horizon=(30, 60, 120),
+            aliasing=(0.25, 0.5, 1.0),
+            paraphrases=(2, 8, 32),
+            revisit_rate=(0.05, 0.1, 0.2),
+            cue=_SHARES,
+        ),
+        "credit/CliffWalking-v0",
+        *_swept(
+            "credit/CliffWalking-v0",
+            slip=(0.05, 0.1, 0.2, 0.4),
+            delay=(2, 4, 8),
+            unit=(2, 4, 8),
+            horizon=(25, 50, 100),
+            aliasing=(0.25, 0.5, 1.0),
+            paraphrases=(2, 8, 32),
+            revisit_rate=(0.05, 0.1, 0.2),
+            cue=_SHARES,
+        ),
+    ),
 }
-"""Named lists of environment ids."""
+"""Named lists of environments, each written as :func:`canonical` writes it. What none of them fixes has its default.
+
+``perception-v0`` turns how much only the picture says; ``tokens-v0`` utters commands word by word; ``dials-v0`` turns each
+dial alone on an own and on an imported table, which stand first, untouched. Density has no sweep on the imported one: there
+every step is paid, and a table would have to remember all sums.
+"""
 
 
 def suite(name: str) -> tuple[str, ...]:
