@@ -58,8 +58,8 @@ def test_equivalents_of_the_bandit_match_enumeration(bandit):
     groups = 40_000 / 8
     expected = exact_quality(advantage, groups) / exact_quality(centred, groups)
     found = row(results, "exact").equivalents["simulator"]
-    assert found.low < expected < found.high
-    assert found.value == pytest.approx(expected, rel=0.05)
+    assert abs(found.value - expected) < found.high - found.low  # four standard errors: few seeds under-cover
+    assert found.value == pytest.approx(expected, rel=0.02)
 
 
 def test_rloo_is_the_unit_and_gigpo_of_a_bandit_too(bandit):

@@ -129,8 +129,7 @@ def test_seeds_choose_the_game_and_the_order_of_commands():
     names = np.argsort(same.action_names), np.argsort(other.action_names)
     assert np.array_equal(same.mask[:, names[0]], other.mask[:, names[1]])
     assert sorted(BUILD(0).action_names) != sorted(same.action_names)
-    # A pool has one list of action names, so those of instances are left out of it.
-    pool = union([BUILD(seed).replace(action_names=()) for seed in range(6)])
+    pool = union([BUILD(seed) for seed in range(6)])
     validate(pool)
     assert pool.n_contexts == 6
 

@@ -75,7 +75,7 @@ def test_scores_of_gradients_by_a_naive_loop(seed, estimate):
     assert score.projection == pytest.approx(d.mean(0) @ target, rel=1e-8)
     pairs = [d[i] @ d[j] for i, j in itertools.permutations(range(m), 2)]
     assert score.mean_square == pytest.approx(np.mean(pairs), rel=1e-8)
-    assert score.square == pytest.approx(np.mean(np.sum(g**2, axis=1)), rel=1e-9)
+    assert score.variance == pytest.approx(np.sum(np.var(g, axis=0, ddof=1)), rel=1e-9)
     assert score.exact_square == pytest.approx(target @ target)
 
 
@@ -89,7 +89,7 @@ def test_credit_with_known_mean_is_scored_without_noise(seed):
         assert score.projection == pytest.approx(score.exact_square, rel=1e-9)
         assert score.mean_square == pytest.approx(score.exact_square, rel=1e-9)
     nothing = score_gradient(frame, torch.zeros_like(advantage), controls)
-    assert (nothing.projection, nothing.mean_square, nothing.square) == (0, 0, 0)
+    assert (nothing.projection, nothing.mean_square, nothing.variance) == (0, 0, 0)
     # RLOO = n/(n−1) Dr.GRPO, so Dr.GRPO's gradient is shorter by the factor 3/4.
     score = score_gradient(frame, dr_grpo(sample.trajectories), controls)
     assert score.projection == pytest.approx(0.75 * score.exact_square, rel=1e-9)

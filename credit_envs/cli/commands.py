@@ -18,6 +18,7 @@ from credit_envs.errors import CreditEnvsError, check_range, need, unknown
 from credit_envs.evaluation import Config, open_results
 from credit_envs.evaluation.run import default_jobs
 from credit_envs.evaluation.run import run as run_evaluation
+from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
 
 Names = tyro.conf.Positional[tuple[str, ...]]
@@ -125,26 +126,41 @@ def list_() -> int:
     return 0
 
 
-def show(env_id: Name, knobs: Names = (), instance: int = 0) -> int:
+def show(env_id: Name, knobs: Names = (), instance: int = 0, picture: Path | None = None) -> int:
     """Show an environment: what the oracle measures, and optimal play.
 
     Args:
         env_id: Id, or path of a saved table (.npz).
         knobs: Knobs and dials, as NAME=VALUE.
         instance: Instance seed of a family.
+        picture: Path of a PNG of the first start state.
     """
     from credit_envs.cli import inspection
+    from credit_envs.cli.pictures import write_picture
 
-    settings = registry.settings(knobs)
-    if env_id.endswith(".npz"):
-        from credit_envs import dials
-        from credit_envs.table.storage import load
-
-        _file(env_id)
-        table = dials.apply(load(env_id), **settings)
-    else:
-        table = registry.make_table(env_id, instance, **settings)
+    table = _table(env_id, knobs, instance)
+    if picture is not None:
+        write_picture(table, picture)
     inspection.print_table(table)
+    if picture is not None:
+        print(f"\npicture: {picture}")
+    return 0
+
+
+def play(env_id: Name, knobs: Names = (), instance: int = 0, seed: int = 0, advantages: bool = False) -> int:
+    """Play an environment by hand, with the exact credit of every move on request and at the end.
+
+    Args:
+        env_id: Id, or path of a saved table (.npz).
+        knobs: Knobs and dials, as NAME=VALUE.
+        instance: Instance seed of a family.
+        seed: Seed of the luck.
+        advantages: Show the exact advantage of every move at every step.
+    """
+    from credit_envs.cli import play as playing
+
+    check_range("seed", seed, 0, (1 << 63) - 1, integer=True)
+    playing.play(_table(env_id, knobs, instance), seed, advantages)
     return 0
 
 
@@ -193,6 +209,7 @@ def run(argv: Sequence[str] | None) -> int:
         "report": report,
         "list": list_,
         "show": show,
+        "play": play,
         "compile": compile_,
     }
     given = list(sys.argv[1:] if argv is None else argv)
@@ -219,6 +236,17 @@ def _environments(names: Sequence[str]) -> tuple[str, ...]:
         else:
             found.append(_known(name))
     return tuple(dict.fromkeys(found))
+
+
+def _table(env_id: str, knobs: Sequence[str], instance: int) -> TabularMDP:
+    """Builds a registered table, or loads a saved one."""
+    settings = registry.settings(knobs)
+    if not env_id.endswith(".npz"):
+        return registry.make_table(env_id, instance, **settings)
+    from credit_envs import dials
+    from credit_envs.table.storage import load
+
+    return dials.apply(load(_file(env_id)), **settings)
 
 
 def _known(name: str) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from credit_envs import registry
+from credit_envs.cli.pictures import blocks
 from credit_envs.credit import METHODS, NEEDS
 from credit_envs.dials import DIALS
 from credit_envs.errors import CreditEnvsError
+from credit_envs.faces.render import picture
 from credit_envs.families import FAMILIES
 from credit_envs.oracle import measure, optimal
 from credit_envs.report.terminal import terminal
@@ -21,6 +23,7 @@ from credit_envs.table.mdp import TabularMDP
 _MOST_STEPS = 30
 _MOST_VALUES = 50_000_000
 _LONGEST_TEXT = 400
+_PICTURE_LINES = 20
 
 
 def print_lists() -> None:
@@ -70,6 +73,10 @@ def print_table(table: TabularMDP, play: bool = True) -> None:
     console.print(f"{table.name}  {table.n_states:,} states, horizon {table.horizon}", style="bold", markup=False)
     if table.knobs:
         console.print("knobs: " + ", ".join(f"{k}={v}" for k, v in table.knobs.items()), style="dim", markup=False)
+    if console.is_terminal and "rgb" in table.views:
+        frame = picture(table, int(table.start_state[0]))
+        console.print(blocks(frame, console.width, _PICTURE_LINES))
+        console.print()
     if table.n_states * (table.horizon + 1) > _MOST_VALUES:
         console.print("too large to measure in passing: values at every step and state would not fit in memory")
         return

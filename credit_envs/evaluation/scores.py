@@ -64,14 +64,14 @@ class GradientScore:
         groups: number of groups M.
         projection: estimate of ⟨E g, g*⟩.
         mean_square: unbiased estimate of ‖E g‖² (may be negative by noise).
-        square: estimate of E‖g‖².
+        variance: unbiased estimate of E‖g − E g‖².
         exact_square: ‖g*‖².
     """
 
     groups: int
     projection: float
     mean_square: float
-    square: float
+    variance: float
     exact_square: float
 
 
@@ -108,7 +108,7 @@ def score_gradient(frame: GradientFrame, credit: Tensor, controls: Sequence[Cont
         groups=m,
         projection=float(((total / m + lift) * frame.exact).sum()),
         mean_square=(sum_square - each_square) / (m * (m - 1)) if m > 1 else float("nan"),
-        square=float(frame.dots(g, g).mean()),
+        variance=float((g**2).sum() - (frame.total(g) ** 2).sum() / m) / max(m - 1, 1),
         exact_square=float((frame.exact**2).sum()),
     )
 

@@ -106,16 +106,16 @@ class Replicates:
         return Spending(**parts)  # type: ignore[arg-type]
 
     def moments(self, draw: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-        """Returns (⟨E g, g*⟩, ‖E g‖², E‖g‖², ‖g*‖²) over drawn seeds; the second kept at what the first implies or more."""
+        """Returns (⟨E g, g*⟩, ‖E g‖², E‖g − E g‖², ‖g*‖²) over drawn seeds; the second at least what the first implies."""
         projection, target = self.mean("projection", draw), self.mean("exact_square", draw)
         least = projection**2 / np.where(target > 0, target, 1)
         mean_square = np.maximum(np.nan_to_num(self.mean("mean_square", draw), nan=0.0), least)
-        return projection, mean_square, np.maximum(self.mean("square", draw), mean_square), target
+        return projection, mean_square, np.maximum(self.mean("variance", draw), 0), target
 
     def quality(self, groups: AnyArray | float, draw: Ints) -> Floats:
         """Q = f/(1 − f) at a number of groups; NaN where g* = 0 or the mean gradient does not point along it."""
-        projection, mean_square, square, target = self.moments(draw)
-        noise = mean_square + (square - mean_square) / groups
+        projection, mean_square, variance, target = self.moments(draw)
+        noise = mean_square + variance / groups
         good = (target > 0) & (projection > 0)
         f = np.where(good, projection**2, 0) / np.where(good, target * noise, 1)
         return np.where(good, f / np.maximum(1 - f, 1e-15), np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credit_envs.families import gallery, household, key_to_door, keyrooms, lookup, pivots, shop, team
+from credit_envs.families import apps, chat, gallery, household, key_to_door, keyrooms, lookup, pivots, shop, sums, team
 from credit_envs.families.family import Family, Knob
 
 FAMILIES: dict[str, Family] = {
@@ -28,6 +28,9 @@ FAMILIES: dict[str, Family] = {
     "Lookup": Family(
         "Lookup", lookup.build, lookup.KNOBS, "Questions of several hops: search, read, answer; decoys lead astray."
     ),
+    "Apps": Family("Apps", apps.build, apps.KNOBS, "Calls of several apps: read the manual, retry, check, complete."),
+    "Sums": Family("Sums", sums.build, sums.KNOBS, "Column addition in tokens; a wrong digit or carry stays wrong."),
+    "Chat": Family("Chat", chat.build, chat.KNOBS, "Replies liked as a whole; preference pairs with known noise."),
 }
 
 __all__ = ["FAMILIES", "Family", "Knob"]
