@@ -65,7 +65,7 @@ def test_a_game_with_known_credit(said):
 def test_a_won_game_by_numbers(said):
     game, numbers = Game(registry.make_table("Pivots")), []
     while not game.over:
-        numbers.append(str(game.soonest + 1))
+        numbers.append(f"[{game.actions[game.soonest]}]" if len(numbers) % 2 else str(game.actions[game.soonest]))
         game.play(game.find(numbers[-1]))
     text = said(numbers, "Pivots")
     assert "return 1 after 16 steps (optimal play: 16)" in text
@@ -76,9 +76,9 @@ def test_keys(said):
     text = said(["?", "u", "B", "undo", "zzz", "7", "?", "quit"], *PIVOTS)
     assert text.count("ends soonest") == 2
     assert "nothing to undo: no move was made" in text
-    assert "[1] > undo\n" in text
+    assert "1 > undo\n" in text
     assert "'zzz' is no move; nearest: 'A', 'B'" in text
-    assert "7: expected a number from 1 to 2" in text
+    assert "7: expected one of 0, 1" in text
     assert text.rstrip().endswith("no move was made")
 
 
@@ -169,13 +169,16 @@ def test_undo_keeps_the_luck():
 
 @pytest.mark.parametrize("entry", registry.ENTRIES, ids=lambda entry: entry.id)
 def test_every_environment_can_be_played(entry, said):
-    text = said(["1", "?", "u", "1", "1", "q"], entry.id)
+    game = Game(registry.make_table(entry.id))
+    first = game.names[0]
+    game.play(game.find(first))
+    text = said([first, "?", "u", first, *game.names[-1:], "q"], entry.id)
     assert text.count("optimal play brings") == 1
     assert "of optimal play" in text
 
 
 def test_long_games_show_only_what_mattered(said):
-    text = said(["1"] * 60, "CliffWalking", "horizon=50")
+    text = said(["0"] * 60, "CliffWalking", "horizon=50")
     assert "return -50 after 50 steps" in text  # bumping into the wall at −1 each
     assert row(text, "0", registry.make_table("CliffWalking").action_names[0])[0] == -1
     text = said(["4"] * 60, "KeyRooms", "horizon=50")

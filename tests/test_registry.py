@@ -65,7 +65,13 @@ def test_bad_names_are_refused(name, keywords, message):
     assert "\n" not in str(refused.value)
 
 
-VALUES = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.text("abc 1.'", min_size=1))
+VALUES = st.one_of(
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.none(),
+    st.text("abc 1.'", min_size=1),
+)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(DIALS)), VALUES, max_size=4))

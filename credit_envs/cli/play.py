@@ -106,7 +106,7 @@ class Game:
         return int(np.flatnonzero(self._edges() == self._best.greedy(self.here.t)[self.here.state])[0])
 
     def find(self, said: str) -> int:
-        """Returns the admissible action that a player means by its words or its number in the list, from 1.
+        """Returns the admissible action that a player means by its words or, with or without brackets, its number.
 
         Raises:
             CreditEnvsError: if there is none; the message lists the nearest ones.
@@ -115,10 +115,11 @@ class Game:
         for action, name in zip(self.actions, names, strict=True):
             if words == name.lower():
                 return action
-        if words.isdecimal():
-            if not 1 <= int(words) <= len(names):
-                raise CreditEnvsError(f"{said}: expected a number from 1 to {len(names)}")
-            return self.actions[int(words) - 1]
+        number = words.removeprefix("[").removesuffix("]")
+        if number.isdecimal():
+            if int(number) not in self.actions:
+                raise CreditEnvsError(f"{said}: expected one of {', '.join(map(str, self.actions))}")
+            return int(number)
         lower = {name.lower(): name for name in names}
         near = [lower[n] for n in difflib.get_close_matches(words, lower, n=_MOST_NEAR, cutoff=0.4)]
         known = any(words == name.lower() for name in self.table.action_names)
@@ -176,7 +177,7 @@ def play(table: TabularMDP, seed: int = 0, advantages: bool = False) -> None:
         if fresh:
             _show(game, console, advantages)
         try:
-            said = input(f"[{len(game.moves)}] > ").strip()
+            said = input(f"{len(game.moves)} > ").strip()
         except EOFError:
             console.print()
             break
@@ -227,19 +228,18 @@ def _show_moves(game: Game, console: Console, advantages: bool) -> None:
     from rich.text import Text
 
     if not advantages:
-        console.print(
-            Columns([Text.assemble((f"{i} ", "bold"), n) for i, n in enumerate(game.names, 1)], padding=(0, 3))
-        )
+        moves = zip(game.actions, game.names, strict=True)
+        console.print(Columns([Text.assemble((f"[{a}] ", "bold"), name) for a, name in moves], padding=(0, 3)))
         return
     grid = Table("", "move", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("A, optimal play", "A, uniform play"):
         grid.add_column(name, justify="right")
     grid.add_column("")
     soonest = game.soonest
-    for i, (name, best, even) in enumerate(zip(game.names, *game.advantages, strict=True)):
+    for i, (action, name, best, even) in enumerate(zip(game.actions, game.names, *game.advantages, strict=True)):
         style = "green" if best > -_NEGLIGIBLE else None
         mark = "← ends soonest" if i == soonest else ""
-        grid.add_row(str(i + 1), Text(name), _signed(best), _signed(even), mark, style=style)
+        grid.add_row(Text(f"[{action}]"), Text(name), _signed(best), _signed(even), mark, style=style)
     console.print(grid)
     console.print(f"optimal play brings {game.value:.4g} from here", style="dim")
 
