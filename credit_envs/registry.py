@@ -153,7 +153,13 @@ def make_table(env_id: str, instance: int = 0, **knobs: Any) -> TabularMDP:
         importer = getattr(importlib.import_module(module), function)
         own = {name: value for name, value in knobs.items() if name not in dials.names()}
         build = functools.partial(importer, found.target)
-    table = build(**{**found.kwargs, **own})
+    try:
+        table = build(**{**found.kwargs, **own})
+    except CreditEnvsError as error:
+        stranger = next((name for name in own if f"unexpected keyword argument '{name}'" in str(error)), None)
+        if found.source == "family" or stranger is None:
+            raise
+        raise unknown(f"knob of {found.id}", stranger, dials.names()) from error
     return dials.apply(table, **{name: value for name, value in knobs.items() if name not in own})
 
 

@@ -224,11 +224,16 @@ def rich_table(
     base = np.arange(table.n_states)
     if draw(st.booleans()):
         base = np.unique(rng.integers(0, table.n_states, table.n_states), return_inverse=True)[1]
+    shown = random_layers(rng, table.n_actions) if layers and draw(st.booleans()) else ()
+    # What enumeration costs grows with the branching to the power of the horizon; tests enumerate from every step.
+    codes = Emission(base, shown).step_codes(int(table.n_admissible.max()))[0].size
+    branching = table.max_outcomes * table.n_actions * codes
+    table = table.replace(horizon=min(table.horizon, max(1, int(np.log(2000) / np.log(max(branching, 2))))))
     return table.replace(
         reward_scale=rng.choice([1.0, 0.5, 2.0], table.horizon) if draw(st.booleans()) else None,
         reward_shift=rng.choice([0.0, 0.25, -1.0], table.horizon) if draw(st.booleans()) else None,
         inadmissible_reward=draw(st.sampled_from([0.0, -0.3])),
-        emission=Emission(base, random_layers(rng, table.n_actions) if layers and draw(st.booleans()) else ()),
+        emission=Emission(base, shown),
     )
 
 

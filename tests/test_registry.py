@@ -163,3 +163,9 @@ def test_swept_dials_act(base, dial):
     ]
     prints = [registry.make_table(name).fingerprint for name in [base, *names]]
     assert len(set(prints)) == len(prints)
+
+
+def test_a_stranger_among_the_knobs_of_an_import_is_met_with_near_names():
+    for name in ("FrozenLake", "DoorKey"):
+        with pytest.raises(CreditEnvsError, match=r"unknown knob of credit/.*-v0 'slp'; did you mean 'slip'"):
+            registry.make_table(name, slp=0.1)

@@ -18,6 +18,8 @@ from credit_envs.oracle.policy import Policy, uniform
 from credit_envs.table.mdp import TabularMDP
 
 _TIE = 1e-12
+_BISECTIONS = 60
+_CLOSE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,12 +139,16 @@ def ladder(table: TabularMDP, levels: Sequence[float] = (0.0, 0.5, 0.9), max_upd
 
 def _between(rung: object, name: str, logits: Floats, step: Floats, level: float) -> tuple[Rung, Floats]:
     low, high = 0.0, 1.0
-    for _ in range(12):
+    # Steps have doubled their way up to any size, so the bisection goes on until the rung is met.
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        if rung(name, logits + middle * step).normalised < level:  # type: ignore[operator]
+        found = rung(name, logits + middle * step).normalised  # type: ignore[operator]
+        if found < level:
             low = middle
         else:
             high = middle
+            if found < level + _CLOSE:
+                break
     return rung(name, logits + high * step), logits + high * step  # type: ignore[operator]
 
 
