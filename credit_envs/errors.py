@@ -28,22 +28,19 @@ class MissingExtraError(ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str] | Mapping[str, str]) -> CreditEnvsError:
+def unknown(kind: str, name: str, known: Iterable[str], full_names: Mapping[str, str] | None = None) -> CreditEnvsError:
     """Returns the error for a name that is not registered, with the nearest known names.
 
     Args:
         kind: what the name should be.
         name: what was given.
-        known: the names, or a mapping from ways to say a name to the name itself.
+        known: the names.
+        full_names: for short forms among them, the name to suggest instead.
     """
-    named = dict(known) if isinstance(known, Mapping) and all(isinstance(v, str) for v in known.values()) else {}
-    ways = sorted(named or known)
-    near = list(dict.fromkeys(named.get(n, n) for n in difflib.get_close_matches(name, ways, n=3, cutoff=0.4)))
-    hint = (
-        f"did you mean {' or '.join(repr(n) for n in near)}?"
-        if near
-        else f"known: {', '.join(sorted({*named.values()} or ways))}"
-    )
+    ways, full = sorted(known), full_names or {}
+    near = list(dict.fromkeys(full.get(n, n) for n in difflib.get_close_matches(name, ways, n=3, cutoff=0.4)))
+    listed = ", ".join(sorted({full.get(n, n) for n in ways}))
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {listed}"
     return CreditEnvsError(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -71,7 +71,8 @@ def entry(name: str) -> Entry:
     unversioned = {name.rsplit("-v", 1)[0]: e for name, e in short.items()}
     found = known.get(env_id) or short.get(env_id) or unversioned.get(env_id)
     if found is None:
-        raise unknown("environment id", env_id, {n: e.id for n, e in {**known, **unversioned}.items()})
+        names = {n: e.id for n, e in {**known, **unversioned}.items()}
+        raise unknown("environment id", env_id, names, full_names=names)
     return found
 
 
