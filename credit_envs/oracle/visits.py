@@ -15,7 +15,7 @@ from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.evaluation import Chain, chain, forward
 from credit_envs.oracle.policy import EdgePolicy, PolicyLike, as_policy, effective
-from credit_envs.table.draws import Purpose, draws, select_segment, streams
+from credit_envs.table.draws import Purpose, draws, select_segment, streams, uniform_floats
 from credit_envs.table.mdp import TabularMDP
 
 EXACT_WORK = 2_000_000_000
@@ -215,20 +215,20 @@ def _sampled_revisits(
         draws(streams(seed, Purpose.START, np.arange(groups)), 0),
     )
     key = {p: streams(seed, p, group, member) for p in (Purpose.ACTION, Purpose.OUTCOME, Purpose.EMISSION)}
-    skin = np.searchsorted(np.cumsum(episode), draws(key[Purpose.EMISSION], 1 << 20) / 2.0**53, side="right")
+    skin = np.searchsorted(np.cumsum(episode), uniform_floats(draws(key[Purpose.EMISSION], 1 << 20)), side="right")
     state = table.start_state[start[group]].copy()
     share = np.cumsum(policy.edge)
     rows, who = [], []
     alive = np.arange(n)
     for t in range(table.horizon):
         here = state[alive]
-        digit = np.searchsorted(np.cumsum(step), draws(key[Purpose.EMISSION][alive], t) / 2.0**53, side="right")
+        digit = np.searchsorted(np.cumsum(step), uniform_floats(draws(key[Purpose.EMISSION][alive], t)), side="right")
         look = (anchor[here] * len(episode) + np.minimum(skin[alive], len(episode) - 1)) * len(step)
         rows.append(look + np.minimum(digit, len(step) - 1))
         who.append(alive)
         first, last = table.edge_start[here], table.edge_start[here + 1] - 1
         base = np.where(first > 0, share[first - 1], 0.0)
-        wish = draws(key[Purpose.ACTION][alive], t) / 2.0**53
+        wish = uniform_floats(draws(key[Purpose.ACTION][alive], t))
         stays, point = wish >= 1 - policy.stay[here], base + wish
         edge = np.clip(np.searchsorted(share, point, side="right"), first, last)
         luck = draws(key[Purpose.OUTCOME][alive], t)

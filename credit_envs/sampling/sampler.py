@@ -172,8 +172,6 @@ class Sampler:
         state = truth.state[who, t]
         context = sample.trajectories.context[who]
         keys = self._keys(context, truth.rollout[who], branch)
-        # A fork wears the skin of its rollout: what was drawn once per episode is drawn by the rollout's own key.
-        keys |= {n: key for n, key in self._keys(context, truth.rollout[who], 0).items() if n == "episode"}
         total = torch.zeros(lanes, dtype=torch.float64, device=d.device)
         weight = torch.ones(lanes, dtype=torch.float64, device=d.device)
         lane = torch.arange(lanes, device=d.device)
@@ -197,6 +195,7 @@ class Sampler:
         keys["outcome"] = streams(self.seed, Purpose.OUTCOME, context, rollout, branch)
         if self.table.emission.layers:
             keys["emission"] = streams(self.seed, Purpose.EMISSION, context, rollout, branch)
+            # A fork wears the skin of its rollout, so what is drawn once per episode ignores the branch.
             keys["episode"] = mix_words(streams(self.seed, Purpose.EMISSION, context, rollout, 0), EPISODE)
         return keys
 
