@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -26,13 +28,28 @@ live = pytest.mark.skipif(
 )
 
 
-@pytest.mark.skipif(LIVE, reason="textworld is installed")
-def test_missing_textworld_names_the_extra(tmp_path):
+pytestmark = pytest.mark.filterwarnings("ignore:Game .* is not fully supported")  # jericho can't tell scores itself
+
+
+@pytest.mark.parametrize("missing", ["textworld", "jericho"])
+def test_a_missing_engine_names_the_extra_and_shipped_games_play(tmp_path, monkeypatch, missing):
+    """Whatever is installed here: a None in ``sys.modules`` makes an import fail as a missing package does."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "textworld"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "textworld").mkdir()
+    (tmp_path / "textworld" / "__init__.py").write_text("import jericho\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, missing, None)
     (tmp_path / "game.json").write_text("{}")
     with pytest.raises(
-        MissingExtraError, match=r"textworld is not installed: pip install 'credit-envs\[text\]'.*C compiler"
+        MissingExtraError,
+        match=rf"{missing} is not installed: pip install 'credit-envs\[text\]'.*C compiler.*shipped games play without it",
     ):
         import_textworld(tmp_path / "game.z8")
+    env = gymnasium.make("credit/Household-v0", instance=1)
+    shown, info = env.reset(seed=0)
+    assert "You are carrying" in shown
+    assert env.step(int(np.flatnonzero(info["action_mask"])[0]))[0]
 
 
 def plain(text):

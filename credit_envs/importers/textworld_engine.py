@@ -42,6 +42,7 @@ First when play begins (this is the things start in order rule):
 """Inform 7 code that puts things back in the order of their declaration after every turn, and makes room for the one
 condition in which TextWorld names all quests."""
 
+_HARD = " (x86-64 Linux or macOS, and a C compiler for jericho); shipped games play without it"
 _TAGS = ("description", "inventory", "score", "moves")
 _STATUS = re.compile(r"\n*^>[^\n]*-= [^\n]* =-[^\n]*$", re.M)
 _TURNS = re.compile(r", in \d+ turns?")
@@ -74,13 +75,12 @@ def load_textworld() -> Any:
         MissingExtraError: naming the extra, and why it may be hard to install.
     """
     try:
-        module = need("textworld", "text")
-        need("jericho", "text")
+        return need("textworld", "text")
+    except ModuleNotFoundError as error:  # textworld is there, but not the jericho that it imports
+        reason = f"{error.name} is not installed: pip install 'credit-envs[text]'"
+        raise MissingExtraError(reason + _HARD) from error
     except MissingExtraError as error:
-        raise MissingExtraError(
-            f"{error} (x86-64 Linux or macOS, and a C compiler for jericho); shipped games play without it"
-        ) from error
-    return module
+        raise MissingExtraError(f"{error}{_HARD}") from error
 
 
 def compile_game(game: Any, folder: Path) -> Path:
