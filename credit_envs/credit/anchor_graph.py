@@ -22,9 +22,9 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from credit_envs.arrays import Floats
-from credit_envs.credit.anchors import scoped, timed
-from credit_envs.credit.statistics import compact, group_count, group_sum, recurrence, returns_to_go
 from credit_envs.errors import CreditEnvsError, check_range
+from credit_envs.sampling.anchors import scoped, timed
+from credit_envs.sampling.statistics import compact, group_count, group_sum, recurrence, returns_to_go
 from credit_envs.sampling.trajectories import Trajectories
 
 _FLOOR = 1e-3

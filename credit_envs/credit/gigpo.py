@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from credit_envs.credit.anchors import Encoder, Texts, embedded, scoped, similar, timed
-from credit_envs.credit.statistics import centred, returns_to_go
 from credit_envs.errors import check_range
+from credit_envs.sampling.anchors import Encoder, Texts, embedded, scoped, similar, timed
+from credit_envs.sampling.statistics import centred, returns_to_go
 from credit_envs.sampling.trajectories import Trajectories
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from credit_envs.credit.statistics import centred, group_count
+from credit_envs.sampling.statistics import centred, group_count
 from credit_envs.sampling.trajectories import Trajectories
 
 

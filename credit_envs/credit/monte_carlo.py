@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from credit_envs.credit.method import Continuations
+from credit_envs.piece import Continuations
 from credit_envs.sampling.trajectories import Trajectories
 
 
@@ -31,7 +31,7 @@ def vineppo(batch: Trajectories, *, continuations: Continuations, k: int = 9, ga
 
     Args:
         batch: rollouts.
-        continuations: see :class:`~credit_envs.credit.method.Continuations`.
+        continuations: see :class:`~credit_envs.piece.Continuations`.
         k: continuations per state.
         gamma: discount.
     """
@@ -55,7 +55,7 @@ def return_minus_value(batch: Trajectories, *, continuations: Continuations, k: 
 
     Unbiased like VinePPO, with the whole rest of the rollout as noise instead of one more set of continuations.
     """
-    from credit_envs.credit.statistics import returns_to_go
+    from credit_envs.sampling.statistics import returns_to_go
 
     value = step_values(batch, continuations, k, gamma)
     return torch.where(batch.mask, returns_to_go(batch.reward, batch.mask, gamma) - value, 0.0)

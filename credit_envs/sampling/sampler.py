@@ -46,16 +46,17 @@ class Sampler:
         self.dynamics = DeviceTable(table, device)
         self.policy = DevicePolicy(self.dynamics, as_policy(table, policy))
         self.meter = Meter()
-        self._groups = self._rollouts = self._branches = 0
+        self._groups = self._rollouts = self._branches = self._nodes = 0
 
     # -- groups ----------------------------------------------------------------------------------------------------
 
-    def groups(self, n_groups: int, group_size: int) -> Sample:
+    def groups(self, n_groups: int, group_size: int, context: Tensor | None = None) -> Sample:
         """Samples groups: each draws one context, and ``group_size`` independent rollouts of it.
 
         Args:
             n_groups: number of groups.
             group_size: rollouts per group.
+            context: int64 ``[n_groups]``, the contexts (default: drawn).
 
         Returns:
             ``n_groups · group_size`` rollouts; groups are numbered from 0, rollouts of a group are adjacent.
@@ -64,54 +65,120 @@ class Sampler:
         check_range("group_size", group_size, 1, 1 << 30, integer=True)
         d, device = self.dynamics, self.dynamics.device
         number = torch.arange(self._groups, self._groups + n_groups, device=device)
-        luck = draws(streams(self.seed, Purpose.START, torch.zeros_like(number), number), 0)
-        threshold = d._put(self.table.start_threshold)
-        last = torch.full_like(number, self.table.n_contexts - 1)
-        chosen = select_segment(threshold, torch.zeros_like(number), last, luck, self.table.n_contexts)
-        context = chosen.repeat_interleave(group_size)
-        rollout = torch.arange(self._rollouts, self._rollouts + n_groups * group_size, device=device)
-        self._groups, self._rollouts = self._groups + n_groups, self._rollouts + n_groups * group_size
+        if context is None:
+            luck = draws(streams(self.seed, Purpose.START, torch.zeros_like(number), number), 0)
+            threshold = d._put(self.table.start_threshold)
+            last = torch.full_like(number, self.table.n_contexts - 1)
+            context = select_segment(threshold, torch.zeros_like(number), last, luck, self.table.n_contexts)
+        context = context.repeat_interleave(group_size)
+        rollout = self._new_rollouts(n_groups * group_size)
+        self._groups += n_groups
         group = torch.arange(n_groups, device=device).repeat_interleave(group_size)
-        return self._record(context, rollout, group)
+        return self._record(context, rollout, group, self._keys(context, rollout, 0), d.start_state[context])
 
-    def _record(self, context: Tensor, rollout: Tensor, group: Tensor) -> Sample:
-        """Runs rollouts to their ends; finished ones leave the batch, so the cost is the number of steps taken."""
+    def branches(self, sample: Sample, rollout: Tensor, step: Tensor) -> Sample:
+        """Forks rollouts: each new one follows a rollout for some steps and then goes on by fresh luck.
+
+        Args:
+            sample: where the prefixes come from.
+            rollout: int64 ``[M]``, index of the rollout to follow.
+            step: int64 ``[M]``, steps to follow it for; it must still take a step then.
+
+        Returns:
+            M whole rollouts, prefix included, in the groups and trees of what they follow; shared steps are equal nodes.
+            Only steps after the fork are charged, and the prefix where restoring a state means replaying it.
+
+        Raises:
+            CreditEnvsError: if the sampler was made with ``restore="none"``.
+        """
+        self._enter(step, "branches")
+        batch, truth = sample.trajectories, sample.truth
+        branch = 1 + self._branches + torch.arange(len(rollout), device=self.dynamics.device)
+        self._branches += len(rollout)
+        context, word = batch.context[rollout], truth.rollout[rollout]
+        state = truth.state[rollout, step]
+        new = self._record(context, word, batch.group[rollout], self._keys(context, word, branch), state, step)
+        width = new.trajectories.mask.shape[1]
+        before = torch.arange(width, device=step.device) < step[:, None]
+
+        def merged(old: Trajectories | Truth, fresh: Trajectories | Truth) -> dict[str, Tensor]:
+            out = {}
+            for name, value in vars(fresh).items():
+                if name == "policy_table" or value is None:
+                    continue
+                out[name] = value
+                if value.ndim == 2:
+                    prefix = getattr(old, name)[rollout][:, :width]
+                    prefix = torch.nn.functional.pad(prefix, (0, width - prefix.shape[1]))
+                    out[name] = torch.where(before, prefix, value)
+            return out
+
+        fields = merged(batch, new.trajectories)
+        fields["tree"] = batch.tree[rollout]
+        kept = Truth(**merged(truth, new.truth))
+        return Sample(self._numbered(new.trajectories.replace(**fields), kept.state), kept)
+
+    def _new_rollouts(self, n: int) -> Tensor:
+        self._rollouts += n
+        return torch.arange(self._rollouts - n, self._rollouts, device=self.dynamics.device)
+
+    def _enter(self, step: Tensor, what: str, times: int = 1) -> None:
+        """Charges for entering stored states."""
+        if self.restore == "none":
+            raise CreditEnvsError(f"restore='none': this environment cannot be forked, so {what} are impossible")
+        if self.restore == "replay":
+            self.meter.env_steps += int(step.sum()) * times
+        self.meter.restores += len(step) * times
+
+    def _record(
+        self,
+        context: Tensor,
+        rollout: Tensor,
+        group: Tensor,
+        keys: dict[str, Tensor],
+        state: Tensor,
+        start: Tensor | None = None,
+    ) -> Sample:
+        """Runs rollouts to their ends; finished ones leave the batch, so the cost is the number of steps taken.
+
+        Where they start later than at step 0, the columns before are masked.
+        """
         d = self.dynamics
-        keys = self._keys(context, rollout, 0)
-        lane, state = torch.arange(len(context), device=d.device), d.start_state[context]
+        final = state.clone()
+        lane = torch.arange(len(context), device=d.device)
+        t: Tensor | int = 0 if start is None else start
         columns: list[tuple[Tensor, ...]] = []
-        t = 0
         while len(lane):
             code = self._emit(state, keys, t)
             choice, edge = self.policy.act(state, code, keys["action"], t)
             nxt, paid, ended = d.step(state, edge, keys["outcome"], t)
-            columns.append((lane, torch.full_like(lane, t), state, code, choice, edge, paid))
+            when = t if isinstance(t, Tensor) else torch.full_like(lane, t)
+            columns.append((lane, when, state, code, choice, edge, paid))
+            final[lane] = nxt
             state, t = nxt, t + 1
             on = torch.nonzero(~ended).squeeze(1)
             if len(on) < len(lane):
                 lane, state = lane[on], state[on]
+                t = t[on] if isinstance(t, Tensor) else t
                 keys = {name: key[on] for name, key in keys.items()}
         lane, when, state, code, choice, edge, paid = (torch.cat(column) for column in zip(*columns, strict=True))
         self.meter.env_steps += len(lane)
         self.meter.policy_calls += len(lane)
-        place = lane * t + when
+        width = int(when.max()) + 1
+        place = lane * width + when
 
         def padded(flat: Tensor, fill: float = 0) -> Tensor:
-            out = torch.full((len(context) * t,), fill, dtype=flat.dtype, device=d.device)
+            out = torch.full((len(context) * width,), fill, dtype=flat.dtype, device=d.device)
             out[place] = flat
-            return out.view(-1, t)
+            return out.view(-1, width)
 
-        emission, labels = self.table.emission, self.table.labels
+        emission = self.table.emission
         row = self.policy.rows(state, code)
         named = choice
         if self.policy.kind != "obs" and d.shift is not None:
             named = torch.where(edge >= 0, d.edge_action[d.renamed(state, edge, code, +1).clamp(min=0)], choice)
         mask = padded(torch.ones_like(lane, dtype=torch.bool))
-        turn, segment = (
-            numbered(padded(d._put(labels[name])[state]), mask, starts=name == "turn") if name in labels else None
-            for name in ("turn", "segment")
-        )
-        alone = torch.where(mask, torch.arange(t, device=d.device), 0)
+        self._nodes += mask.numel()
         batch = Trajectories(
             obs=padded(d.observe(state, code)),
             action=padded(named),
@@ -120,14 +187,28 @@ class Sampler:
             mask=mask,
             group=group,
             context=context,
-            turn=alone if turn is None else turn,
-            segment=torch.zeros_like(alone) if segment is None else segment,
+            turn=torch.zeros_like(place),
+            segment=torch.zeros_like(place),
             anchor=padded(d.base[state] * emission.n_codes + d._put(emission.anchor_code)[code]),
             policy_row=padded(row),
             policy_action=padded(choice),
             policy_table=self.policy.probability,
+            node=torch.arange(self._nodes - mask.numel(), self._nodes, device=d.device).view(mask.shape),
         )
-        return Sample(batch, Truth(padded(state), padded(edge, -1), padded(code), rollout))
+        truth = Truth(padded(state), padded(edge, -1), padded(code), rollout, final)
+        return Sample(self._numbered(batch, truth.state), truth)
+
+    def _numbered(self, batch: Trajectories, state: Tensor) -> Trajectories:
+        """Fills in the numbers of turns and segments from the labels of states ``[N, T]``."""
+        labels, mask = self.table.labels, batch.mask
+        turn, segment = (
+            numbered(self.dynamics._put(labels[name])[state], mask, starts=name == "turn") if name in labels else None
+            for name in ("turn", "segment")
+        )
+        alone = torch.where(mask, torch.arange(mask.shape[1], device=mask.device), 0)
+        return batch.replace(
+            turn=alone if turn is None else turn, segment=torch.zeros_like(alone) if segment is None else segment
+        )
 
     # -- continuations ---------------------------------------------------------------------------------------------
 
@@ -150,11 +231,7 @@ class Sampler:
             CreditEnvsError: if the sampler was made with ``restore="none"``.
         """
         check_range("k", k, 1, 1 << 20, integer=True)
-        if self.restore == "none":
-            raise CreditEnvsError("restore='none': this environment cannot be forked, so continuations are impossible")
-        if self.restore == "replay":
-            self.meter.env_steps += int(step.sum()) * k
-        self.meter.restores += len(rollout) * k
+        self._enter(step, "continuations", k)
         gamma = self.table.discount if discount is None else discount
         chunk = max(1, _MAX_LANES // k)
         parts = [

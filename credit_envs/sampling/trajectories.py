@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,9 @@ class Trajectories:
         policy_row: int64 ``[N, T]``, row of the behaviour policy's table.
         policy_action: int64 ``[N, T]``, column of the behaviour policy's table.
         policy_table: float64 ``[rows, A]``, the behaviour policy's own probabilities.
+        tree: int64 ``[N]``, rollouts of one tree share their first steps; without forks each rollout is a tree.
+        node: int64 ``[N, T]``, equal where rollouts of a tree share one and the same step; distinct otherwise.
+        step_reward: float64 ``[N, T]``, a reward model's own signal beside the reward, None without one.
     """
 
     obs: Tensor
@@ -42,6 +46,17 @@ class Trajectories:
     policy_row: Tensor
     policy_action: Tensor
     policy_table: Tensor
+    tree: Tensor = None  # type: ignore[assignment]  # filled in below
+    node: Tensor = None  # type: ignore[assignment]
+    step_reward: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        rollouts, steps = self.mask.shape
+        if self.tree is None:
+            object.__setattr__(self, "tree", torch.arange(rollouts, device=self.mask.device))
+        if self.node is None:
+            every = torch.arange(rollouts * steps, device=self.mask.device).view(rollouts, steps)
+            object.__setattr__(self, "node", every)
 
     @property
     def n_rollouts(self) -> int:
@@ -63,9 +78,14 @@ class Trajectories:
         """Steps of each rollout, int64 ``[N]``."""
         return self.mask.sum(dim=1)
 
-    def replace(self, **changes: Tensor) -> Trajectories:
+    @property
+    def n_trees(self) -> int:
+        """Number of trees, numbered 0 … n_trees − 1."""
+        return int(self.tree.max()) + 1
+
+    def replace(self, **changes: Tensor | None) -> Trajectories:
         """Returns a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +97,14 @@ class Truth:
         edge: int64 ``[N, T]``, executed edges, −1 where inadmissible or masked.
         code: int64 ``[N, T]``, emission codes.
         rollout: int64 ``[N]``, rollout words of the random keys.
+        final: int64 ``[N]``, states after the last steps.
     """
 
     state: Tensor
     edge: Tensor
     code: Tensor
     rollout: Tensor
+    final: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +113,44 @@ class Sample:
 
     trajectories: Trajectories
     truth: Truth
+
+    def rows(self, index: Tensor) -> Sample:
+        """Returns some rollouts, int64 or bool ``[n]``, in the order of the index; groups keep their numbers."""
+
+        def pick(part: Trajectories | Truth) -> dict[str, Tensor]:
+            return {k: v[index] for k, v in vars(part).items() if k != "policy_table" and v is not None}
+
+        return Sample(self.trajectories.replace(**pick(self.trajectories)), Truth(**pick(self.truth)))
+
+
+_FILL = {"edge": -1}
+
+
+def stack(samples: Sequence[Sample]) -> Sample:
+    """Puts rollouts of one policy below each other, padded to the longest; groups, trees and nodes keep their numbers.
+
+    Args:
+        samples: at least one, from one sampler.
+    """
+    if len(samples) == 1:
+        return samples[0]
+    width = max(sample.trajectories.mask.shape[1] for sample in samples)
+
+    def joined(parts: Sequence[Trajectories] | Sequence[Truth]) -> dict[str, Tensor]:
+        out = {}
+        for name, value in vars(parts[0]).items():
+            if name == "policy_table" or value is None:
+                continue
+            columns = [getattr(part, name) for part in parts]
+            if value.ndim == 2:
+                fill = _FILL.get(name, 0)
+                columns = [torch.nn.functional.pad(c, (0, width - c.shape[1]), value=fill) for c in columns]
+            out[name] = torch.cat(columns)
+        return out
+
+    first = samples[0].trajectories
+    batch = first.replace(**joined([sample.trajectories for sample in samples]))
+    return Sample(batch, Truth(**joined([sample.truth for sample in samples])))
 
 
 @dataclass

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from credit_envs.arrays import Floats
-from credit_envs.credit.statistics import compact
+from credit_envs.sampling.statistics import compact
 from credit_envs.sampling.trajectories import Trajectories
 
 Texts = Callable[[Tensor], list[str]]
