@@ -15,7 +15,8 @@ import numpy as np
 
 from credit_envs.arrays import Bools, Floats, Int32s, Ints, frozen
 from credit_envs.errors import CreditEnvsError
-from credit_envs.families.keyrooms_layout import Layout, Plan, neighbours
+from credit_envs.families.keyrooms_layout import Layout, Plan
+from credit_envs.families.rooms import neighbours
 from credit_envs.table.emission import identity
 from credit_envs.table.mdp import TabularMDP
 
@@ -133,7 +134,8 @@ def _dynamics(frame: Frame, layout: Layout, stage_reward: float) -> tuple[Int32s
     successor = np.empty((n_states, 5), dtype=np.int32)
     reward, terminal = np.zeros((n_states, 5)), np.zeros((n_states, 5), dtype=bool)
     own = np.arange(len(layout.cell_xy))
-    beside = np.column_stack((neighbours(layout), own))[:, layout.meaning].astype(np.int32)
+    around = neighbours(layout.cell_xy, layout.plan.width, layout.plan.height)
+    beside = np.column_stack((around, own))[:, layout.meaning].astype(np.int32)
     use = int(np.flatnonzero(layout.meaning == _USE)[0])
     lamps = np.arange(1 << frame.bits[-1], dtype=np.int32)
     flipped = lamps ^ (1 << np.arange(frame.bits[-1]))[:, None]

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from credit_envs.arrays import Ints, frozen
-from credit_envs.families.family import below, instance_draws
-from credit_envs.table.draws import ONE
+from credit_envs.families import rooms
+from credit_envs.families.family import instance_draws
 
 _STEPS = ((1, 0), (-1, 0), (0, -1), (0, 1))
 
@@ -89,9 +89,6 @@ def make_plan(shape: str, stages: int, room_size: int, distractors: int) -> Plan
     xy -= xy.min(axis=0)
     width, height = ((xy.max(axis=0) + 1) * (room_size + 1) + 1).tolist()
     room_xy = xy * (room_size + 1) + 1
-    inside = np.stack(np.divmod(np.arange(room_size**2), room_size)[::-1], axis=1)
-    cells = np.zeros((stages + 1, room_size**2 + 1, 2), dtype=np.int64)
-    cells[:, :-1] = room_xy[:, None] + inside
     lamp_room = np.sort(np.arange(distractors) % stages)
     lamp_slot = np.arange(distractors) - np.searchsorted(lamp_room, lamp_room)
     # Crossing a room takes at most 2(w - 1) steps, a door 2; each stage enters a room, fetches its key and walks on.
@@ -105,7 +102,7 @@ def make_plan(shape: str, stages: int, room_size: int, distractors: int) -> Plan
         room_xy=frozen(room_xy),
         step=frozen(step),
         parent=frozen(back),
-        cell_xy=frozen(cells.reshape(-1, 2)[:-1]),
+        cell_xy=frozen(rooms.cells(room_xy, room_size)),
         lamp_room=frozen(lamp_room),
         lamp_slot=frozen(lamp_slot),
         longest=longest,
@@ -117,44 +114,22 @@ def make_layout(plan: Plan, instance_seed: int, permute: bool = False) -> Layout
     n, w, stride = plan.stages, plan.room_size, plan.stride
     draw = instance_draws("KeyRooms", instance_seed, 7 + n + (n + 1) * w * w)
     mirror, shuffle, along, order = np.split(draw, (2, 7, 7 + n))
-    offset = below(along, w)
-    parent, step = plan.parent[1:], plan.step[1:]
+    parent, cell_xy = plan.parent[1:], plan.cell_xy.copy()
+    doors = rooms.draw_doors(plan.room_xy, parent, plan.step[1:], w, along)
+    cell_xy[stride - 1 :: stride] = doors.xy
 
-    # A door lies in the wall that two rooms share; along the wall it is drawn, across it is given.
-    across = step != 0
-    cell_xy = plan.cell_xy.copy()
-    outer = np.where(across, np.where(step > 0, w, -1), offset[:, None])
-    cell_xy[stride - 1 :: stride] = plan.room_xy[parent] + outer
-    before = np.clip(outer, 0, w - 1) @ np.array([1, w])
-    entry = np.where(across, np.where(step > 0, 0, w - 1), offset[:, None]) @ np.array([1, w])
-
-    # Things go to random free cells of their rooms: cells before a door, and the entry of the last room, come last.
-    order = order.reshape(n + 1, w * w)
-    order[parent, before] += ONE
-    order[n, entry[-1]] += ONE
-    free = np.argsort(order, axis=1, kind="stable")
+    # Cells before a door stay free, and so does the entry of the last room.
+    free = rooms.free_cells(order.reshape(n + 1, w * w), (parent, doors.before), (n, doors.entry[-1]))
     first = np.arange(n + 1) * stride
     lamp = first[plan.lamp_room] + free[plan.lamp_room, 1 + plan.lamp_slot]
     start = int(free[0, 1 + np.searchsorted(plan.lamp_room, 1)])
 
     goal, last = int(first[n] + free[n, 0]), len(cell_xy) - 1
     cell_xy[[goal, last]] = cell_xy[[last, goal]]
-    for axis, size in enumerate((plan.width, plan.height)):
-        if below(mirror[axis], 2):
-            cell_xy[:, axis] = size - 1 - cell_xy[:, axis]
+    rooms.mirror(cell_xy, mirror, plan.width, plan.height)
     meaning = np.argsort(shuffle, kind="stable") if permute else np.arange(5)
-    return Layout(plan, frozen(cell_xy), start, first[:n] + free[:n, 0], first[parent] + before, lamp, last, meaning)
-
-
-def neighbours(layout: Layout) -> Ints:
-    """Returns the cell above, below, left and right of each cell, or the cell itself at a wall: int64 ``[C, 4]``."""
-    x, y = layout.cell_xy.T
-    width = layout.plan.width
-    number = np.full(width * layout.plan.height, -1, dtype=np.int64)
-    here, cells = y * width + x, np.arange(len(x))
-    number[here] = cells
-    beside = number[here[:, None] + np.array([-width, width, -1, 1])]
-    return np.where(beside < 0, cells[:, None], beside)
+    key, before = first[:n] + free[:n, 0], first[parent] + doors.before
+    return Layout(plan, frozen(cell_xy), start, key, before, lamp, last, meaning)
 
 
 def _chain(n_rooms: int) -> tuple[list[tuple[int, int]], list[int]]:

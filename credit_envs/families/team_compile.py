@@ -13,7 +13,8 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Bools, Int32s, Ints, frozen
 from credit_envs.errors import CreditEnvsError
-from credit_envs.families.team_layout import Layout, Plan, cells_of, held, neighbours, opened, progress_of
+from credit_envs.families.rooms import neighbours
+from credit_envs.families.team_layout import Layout, Plan, cells_of, held, opened, progress_of
 from credit_envs.families.team_views import views
 from credit_envs.table.emission import Emission
 from credit_envs.table.mdp import TabularMDP
@@ -72,7 +73,7 @@ def make_moves(layout: Layout, everyone: bool) -> Moves:
     passable = np.column_stack((opened(layout, progress) | held(layout, cells), np.ones(total, dtype=bool)))
     door = np.full(size, plan.doors)
     door[layout.door] = np.arange(plan.doors)
-    beside = neighbours(layout)
+    beside = neighbours(layout.cell_xy, layout.plan.width, layout.plan.height)
 
     # The next key and its door; the last entry stands for no door.
     locked = np.flatnonzero(layout.locked)

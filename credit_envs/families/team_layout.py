@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from credit_envs.arrays import AnyArray, Bools, Ints, frozen
+from credit_envs.families import rooms
 from credit_envs.families.family import below, instance_draws
-from credit_envs.table.draws import ONE
 
 N_COLOURS = 6
 
@@ -118,24 +118,16 @@ def make_layout(plan: Plan, instance_seed: int, permute: bool = False) -> Layout
     draw = instance_draws("Team", instance_seed, sum(counts))
     mirror, shuffle, paint, kinds, along, order, begin = np.split(draw, np.cumsum(counts)[:-1])
     locked = np.argsort(kinds, kind="stable") >= plan.plates
-    offset, first = below(along, w), np.arange(doors + 1) * stride
+    number, first = np.arange(doors + 1), np.arange(doors + 1) * stride
+    room_xy = np.stack((1 + number * (w + 1), number * 0 + 1), axis=1)
+    cell_xy = rooms.cells(room_xy, w)
+    door = rooms.draw_doors(room_xy, number[:-1], np.tile([1, 0], (doors, 1)), w, along)
+    cell_xy[stride - 1 :: stride] = door.xy
+    rooms.mirror(cell_xy, mirror, plan.width, plan.height)
 
-    column, row = np.arange(w * w) % w, np.arange(w * w) // w
-    cell_xy = np.zeros((doors + 1, stride, 2), dtype=np.int64)
-    cell_xy[:, :-1, 0] = 1 + np.arange(doors + 1)[:, None] * (w + 1) + column
-    cell_xy[:, :-1, 1] = 1 + row
-    cell_xy[:-1, -1, 0] = np.arange(1, doors + 1) * (w + 1)
-    cell_xy[:-1, -1, 1] = 1 + offset
-    cell_xy = cell_xy.reshape(-1, 2)[:-1]
-    for axis, size in enumerate((plan.width, plan.height)):
-        if below(mirror[axis], 2):
-            cell_xy[:, axis] = size - 1 - cell_xy[:, axis]
-
-    # Things go to random cells of their rooms; the cells on both sides of a door come last, so nothing lies there.
-    order = order.reshape(doors + 1, w * w)
-    order[np.arange(doors), offset * w + w - 1] += ONE
-    order[1 + np.arange(doors), offset * w] += ONE
-    free = np.argsort(order, axis=1, kind="stable") + first[:, None]
+    # Things go to random cells of their rooms; the cells on both sides of a door stay free.
+    free = rooms.free_cells(order.reshape(doors + 1, w * w), (number[:-1], door.before), (number[1:], door.entry))
+    free += first[:, None]
     near, far = free[:-1, 0], free[1:, 1]
     start = free[0, 2 if doors else 1]
     room_0 = np.setdiff1d(np.arange(w * w), free[0, :1])
@@ -146,23 +138,12 @@ def make_layout(plan: Plan, instance_seed: int, permute: bool = False) -> Layout
         goal=int(free[-1, 0]),
         locked=locked,
         door=first[:-1] + w * w,
-        before=first[:-1] + offset * w + w - 1,
+        before=first[:-1] + door.before,
         key=np.where(locked, near, -1),
         plates=np.where(locked[:, None], -1, np.stack((near, far), axis=1)),
         colour=np.argsort(paint, kind="stable")[np.arange(doors) % N_COLOURS],
         meaning=np.argsort(shuffle, kind="stable") if permute else np.arange(6),
     )
-
-
-def neighbours(layout: Layout) -> Ints:
-    """Returns the cell above, below, left and right of each cell, or the cell itself at a wall: int64 ``[C, 4]``."""
-    x, y = layout.cell_xy.T
-    width = layout.plan.width
-    number = np.full(width * layout.plan.height, -1, dtype=np.int64)
-    here, cells = y * width + x, np.arange(len(x))
-    number[here] = cells
-    beside = number[here[:, None] + np.array([-width, width, -1, 1])]
-    return np.where(beside < 0, cells[:, None], beside)
 
 
 def cells_of(plan: Plan, placement: AnyArray) -> Ints:
