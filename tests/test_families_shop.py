@@ -13,7 +13,7 @@ import credit_envs  # noqa: F401 (registers the ids)
 from credit_envs import dials, oracle
 from credit_envs.errors import CreditEnvsError
 from credit_envs.families import FAMILIES
-from credit_envs.families.shop_catalogue import make_catalogue
+from credit_envs.families.shop_catalogue import Size, make_catalogue
 from credit_envs.registry import make_table
 from credit_envs.testing import check_table, check_vector_env
 
@@ -199,24 +199,9 @@ def test_instances_differ_in_layout_words_and_actions():
     assert len({tuple(table.action_names) for table in tables}) == 12
     assert len({table.action_names.index("click buy now") for table in tables}) > 5
     assert len({texts(table)[0].splitlines()[0] for table in tables}) == 12
-    rank = [
-        np.argmax(c.ranking[0] == c.target)
-        for c in (
-            make_catalogue(
-                seed,
-                products=12,
-                page_size=4,
-                pages=2,
-                queries=4,
-                attributes=3,
-                options=2,
-                values=3,
-                near_misses=1.0,
-                n_actions=30,
-            )
-            for seed in range(40)
-        )
-    ]
+    size = Size(12, page_size=4, pages=2, queries=4, attributes=3, options=2, values=3, near_misses=1.0)
+    catalogues = [make_catalogue(seed, size, n_actions=30) for seed in range(40)]
+    rank = [np.argmax(c.ranking[0] == c.target) for c in catalogues]
     assert len(set(rank)) > 2  # the product that fits is not always listed first
 
 

@@ -76,13 +76,13 @@ NeurIPS 2022; reward as in its released `get_reward`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from credit_envs.arrays import AnyArray, Ints
 from credit_envs.families.family import Knob
-from credit_envs.families.shop_catalogue import MOST_QUERIES, Catalogue, make_catalogue
+from credit_envs.families.shop_catalogue import MOST_QUERIES, Catalogue, Size, make_catalogue
 from credit_envs.families.shop_pages import BOUGHT, PRODUCT, RESULTS, SEARCH, Actions, Pages, Printer
 from credit_envs.table.build import from_outcomes
 from credit_envs.table.mdp import TabularMDP
@@ -103,25 +103,13 @@ KNOBS = {
 _TEXT = text_space()
 
 
-def build(
-    instance_seed: int,
-    *,
-    products: int,
-    page_size: int,
-    pages: int,
-    queries: int,
-    attributes: int,
-    options: int,
-    values: int,
-    near_misses: float,
-    horizon_factor: float,
-) -> TabularMDP:
-    """Builds one instance."""
-    knobs = {name: value for name, value in locals().items() if name in KNOBS}
-    actions = Actions(queries, products, options, values)
-    drawn = {name: value for name, value in knobs.items() if name != "horizon_factor"}
-    catalogue = make_catalogue(instance_seed, **drawn, n_actions=actions.count)
-    return _compile(catalogue, actions, round(horizon_factor * (pages + options + 2)), knobs)
+def build(instance_seed: int, *, horizon_factor: float, **size: Any) -> TabularMDP:
+    """Builds one instance; ``size`` holds the fields of :class:`~credit_envs.families.shop_catalogue.Size`."""
+    shop = Size(**size)
+    actions = Actions(shop.queries, shop.products, shop.options, shop.values)
+    horizon = round(horizon_factor * (shop.pages + shop.options + 2))
+    catalogue = make_catalogue(instance_seed, shop, actions.count)
+    return _compile(catalogue, actions, horizon, {**size, "horizon_factor": horizon_factor})
 
 
 Edges = tuple[AnyArray | int, AnyArray | int, AnyArray | int]

@@ -26,6 +26,20 @@ KINDS = ("colour", "size", "pattern")
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much there is in a shop: the knobs of :mod:`credit_envs.families.shop` that decide the catalogue."""
+
+    products: int
+    page_size: int
+    pages: int
+    queries: int
+    attributes: int
+    options: int
+    values: int
+    near_misses: float
+
+
 @dataclass(frozen=True, eq=False)
 class Catalogue:
     """One instance; P products, W wanted attributes, K kinds of options, v values per kind on offer, L ranks.
@@ -106,21 +120,10 @@ class Catalogue:
         return " ".join(adjectives + [self.nouns[n] for n in np.flatnonzero(self.query_types[q])])
 
 
-def make_catalogue(
-    instance_seed: int,
-    *,
-    products: int,
-    page_size: int,
-    pages: int,
-    queries: int,
-    attributes: int,
-    options: int,
-    values: int,
-    near_misses: float,
-    n_actions: int,
-) -> Catalogue:
-    """Draws one instance; arguments as in :func:`credit_envs.families.shop.build`."""
-    p, w, n_attributes, listed = products, attributes, 2 * (attributes + 1), min(products, pages * page_size)
+def make_catalogue(instance_seed: int, size: Size, n_actions: int) -> Catalogue:
+    """Draws one instance; ``n_actions`` are shuffled."""
+    p, w, options, values = size.products, size.attributes, size.options, size.values
+    n_attributes, listed = 2 * (w + 1), min(p, size.pages * size.page_size)
     parts = _cut(
         instance_draws("Shop", instance_seed, 2048),
         [(3,), *5 * [(p,)], *2 * [(p, n_attributes)], (p, options), (n_actions,), (4 + options, 64)],
@@ -128,7 +131,7 @@ def make_catalogue(
     single, shuffle, kinds, cheap, dear, shelf, order, places, lack, actions, words = parts
 
     # Slot 0 is the target, then come the near misses, each failing one requirement in turn; the rest is whatever.
-    n_near = int(near_misses * (listed - 1))
+    n_near = int(size.near_misses * (listed - 1))
     slot = np.arange(p)
     near = (slot > 0) & (slot <= n_near)
     fails = np.where(near, (slot + below(single[0], 64)) % (w + options + 1), -1)
@@ -153,12 +156,12 @@ def make_catalogue(
     number = np.argsort(shuffle, kind="stable")
     rank = np.argsort(number)
     kind, has, place, lacks, price = kind[rank], has[rank], place[rank], lacks[rank], price[rank]
-    types, asked = _queries(queries, w, n_attributes, int(below(single[2:], n_attributes - w)[0]))
+    types, asked = _queries(size.queries, w, n_attributes, int(below(single[2:], n_attributes - w)[0]))
     score = types[:, kind].astype(np.int64) + asked.astype(np.int64) @ has.T.astype(np.int64)
     tied = np.argsort(np.argsort(shelf, kind="stable"))
     return Catalogue(
         values=values,
-        page_size=page_size,
+        page_size=size.page_size,
         kind=kind,
         has=has,
         place=place,
