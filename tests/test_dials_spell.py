@@ -462,8 +462,6 @@ def test_misuse_is_refused():
         spell(spelled)
     with pytest.raises(CreditEnvsError, match=r"spelled: expected FrozenLake as spell left it"):
         spelled_policy(table, spell(table.replace(action_names=UNEVEN[:4])), oracle.uniform(table))
-    with pytest.raises(CreditEnvsError, match=r"draws what its actions are called anew at every step \(layer 'cue'\)"):
-        spell(dials.apply(table, cue=0.5))
     masked = make_random_table(3, n_actions=3)
     with pytest.raises(CreditEnvsError, match="inadmissible ones cannot be spelled"):
         spelled_policy(masked, spell(masked), np.full((masked.n_states, 3), 1 / 3))

@@ -14,7 +14,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Floats, Ints, ragged_ranges
 from credit_envs.dials.memory import MAX_STATES
-from credit_envs.dials.substeps import Moves, Runs, check_splittable, refined, with_substeps
+from credit_envs.dials.substeps import Moves, Runs, refined, splittable, with_substeps
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.evaluation import occupancy, playing
 from credit_envs.oracle.policy import PolicyLike, as_policy, effective
@@ -36,7 +36,8 @@ def plan(table: TabularMDP, subgoals: int, max_states: int = MAX_STATES) -> Tabu
 
     The current symbol is part of state and look, which multiplies states by about 3·n + 1; while a new one is being
     chosen, the old one is gone. Horizon and reward factors stretch threefold, and a discount below 1 acts per sub-step.
-    An inadmissible action leaves the sub-step where it is and costs one; it moves the clock of reward factors too.
+    An inadmissible action leaves the sub-step where it is and costs one; it moves the clock of reward factors too. A
+    layer that renames actions becomes part of the state (:mod:`credit_envs.dials.settle`).
 
     Args:
         table: the table.
@@ -51,14 +52,13 @@ def plan(table: TabularMDP, subgoals: int, max_states: int = MAX_STATES) -> Tabu
         in steps. ``anchor`` tells fields and symbols apart; everything else, ``segment`` included, is inherited.
 
     Raises:
-        CreditEnvsError: if an argument is out of range, the table has a plan already, has a layer that renames actions, or
-            grows too large.
+        CreditEnvsError: if an argument is out of range, the table has a plan already, or grows too large.
     """
     check_range("plan", subgoals, 0, MAX_SUBGOALS, integer=True)
     n = int(subgoals)
     if n == 0:
         return table
-    check_splittable(table, "plan", ("field", "subgoal", "boundary"))
+    table = splittable(table, "plan", ("field", "subgoal", "boundary"), max_states)
     layout = _lay_out(table, n, max_states)
     edges_of = table.n_admissible[layout.actor]
     edge = ragged_ranges(table.edge_start[layout.actor], edges_of)

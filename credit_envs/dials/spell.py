@@ -17,8 +17,9 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.dials.memory import MAX_STATES
+from credit_envs.dials.settle import settle
 from credit_envs.dials.spell_layout import PAD, Layout, Trie, lay_out
-from credit_envs.dials.substeps import Moves, Runs, check_splittable, refined, with_substeps
+from credit_envs.dials.substeps import Moves, Runs, refined, splittable, with_substeps
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.evaluation import occupancy, playing
 from credit_envs.oracle.policy import PolicyLike, as_policy, effective
@@ -35,7 +36,8 @@ def spell(table: TabularMDP, on: bool = True, spell_pad: bool = False, max_state
     length, a player of short ones may take more. With ``spell_pad`` every turn takes as many tokens as the longest
     command: what is missing after a shorter one is filled with ``<pad>``, the only admissible word there. Then H turns
     are exactly H turns, J of every spelled policy is J of the policy, and rewards by the clock keep their turn (a
-    ``reward_shift`` is paid with a turn's first token). A discount below 1 acts per token.
+    ``reward_shift`` is paid with a turn's first token). A discount below 1 acts per token. A layer that renames actions
+    becomes part of the state (:mod:`credit_envs.dials.settle`), since a turn's words must mean one thing.
 
     Args:
         table: the table; its action names are the commands.
@@ -54,14 +56,14 @@ def spell(table: TabularMDP, on: bool = True, spell_pad: bool = False, max_state
 
     Raises:
         CreditEnvsError: if names cannot be spelled, two commands of one state have the same words, the table is spelled
-            already, has a layer that renames actions, grows too large, or commands differ in length without
+            already, grows too large, or commands differ in length without
             ``spell_pad`` where the number of turns matters.
     """
     check_range("spell", on, 0, 1, integer=True)
     check_range("spell_pad", spell_pad, 0, 1, integer=True)
     if not on:
         return table
-    check_splittable(table, "spell", ("token", "prefix"))
+    table = splittable(table, "spell", ("token", "prefix"), max_states)
     trie, layout = lay_out(table, bool(spell_pad), max_states)
     longest = trie.longest
     token = np.concatenate((trie.depth, longest - np.arange(1, longest)))[layout.prefix]
@@ -148,6 +150,7 @@ def spelled_policy(table: TabularMDP, spelled: TabularMDP, policy: PolicyLike) -
         CreditEnvsError: if ``spelled`` is not the table spelled, or the policy names inadmissible actions.
     """
     pad = PAD in spelled.action_names
+    table = settle(table, "spell", spelled.n_states)
     trie, layout = lay_out(table, pad, spelled.n_states)
     if trie.vocabulary != spelled.action_names or not np.array_equal(layout.prefix, spelled.labels.get("prefix", ())):
         raise CreditEnvsError(f"spelled: expected {table.name} as spell left it, got {spelled.name}")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from credit_envs.arrays import AnyArray, Ints, ragged_ranges
+from credit_envs.dials.settle import settle
 from credit_envs.errors import CreditEnvsError
 from credit_envs.table.build import from_outcomes, lift
 from credit_envs.table.emission import Emission
@@ -30,27 +31,23 @@ class Runs(NamedTuple):
     edge: AnyArray
 
 
-def check_splittable(table: TabularMDP, dial: str, labels: tuple[str, ...]) -> None:
-    """Refuses tables whose steps cannot be split.
+def splittable(table: TabularMDP, dial: str, labels: tuple[str, ...], max_states: int) -> TabularMDP:
+    """Returns a table whose steps can be split: what renames its actions at every step becomes part of the state.
 
     Args:
         table: the table.
         dial: the dial that would split them, for the error.
         labels: labels that it adds.
+        max_states: largest number of states to build.
 
     Raises:
-        CreditEnvsError: if the table has one of these labels (the dial was turned already), or a layer of its own that
-            renames actions at every step, which sub-steps would draw anew.
+        CreditEnvsError: if the table has one of these labels (the dial was turned already), or as
+            :func:`credit_envs.dials.settle.settle`.
     """
     for name in labels:
         if name in table.labels:
             raise CreditEnvsError(f"{dial}: {table.name} has a label {name!r} already; a table can get one {dial} only")
-    for layer in table.emission.layers:
-        if layer.state_class != "none" or np.any(layer.shift):
-            raise CreditEnvsError(
-                f"{dial}: {table.name} draws what its actions are called anew at every step (layer {layer.name!r}); "
-                f"expected names that stay"
-            )
+    return settle(table, dial, max_states)
 
 
 def with_substeps(
