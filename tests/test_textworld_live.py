@@ -1,6 +1,7 @@
 """Tables of TextWorld games against the live engine, word for word. Skipped where TextWorld is not installed."""
 
 import importlib.util
+import io
 import json
 import re
 import sys
@@ -10,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from credit_envs.cli import main
 from credit_envs.errors import CreditEnvsError, MissingExtraError, NotEnumerableError
 from credit_envs.families import FAMILIES, household
 from credit_envs.families.household_author import author
@@ -20,6 +22,7 @@ from credit_envs.families.household_words import SKINS
 from credit_envs.importers import import_textworld, textworld_engine
 from credit_envs.importers.textworld_logic import GOES_ON, LOST, WON, Logic, search
 from credit_envs.oracle import optimal
+from credit_envs.table.storage import load
 from credit_envs.table.validate import validate
 
 LIVE = importlib.util.find_spec("textworld") is not None
@@ -235,6 +238,37 @@ def test_a_saved_household_game_imports_with_its_own_rules(tmp_path):
     assert optimal(table).J == 1
     ours = {plain(text) for text in table.view("text").rows(np.arange(table.n_states))}
     assert ours == set(shipped.view("text").rows(np.arange(shipped.n_states)))
+
+
+@live
+def test_the_command_compiles_a_game_file_that_show_and_play_read(stock, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compile", str(stock), "--output", "stock.npz", "--rules", *RULES]) == 0
+    text = capsys.readouterr().out
+    table = load(tmp_path / "stock.npz")
+    assert f"{stock}: {table.n_states:,} states, {table.n_edges:,} state-action pairs" in text
+    assert table.fingerprint == import_textworld(stock, rules=RULES).fingerprint
+    assert re.search(r"optimal length +\d+", text)
+    assert "revisit rate" in text
+    monkeypatch.setattr("sys.stdin", io.StringIO("look under the bed\nq\n"))
+    assert main(["play", "stock.npz"]) == 0
+    assert "'look under the bed' is no move; nearest: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["game.z8"], "no such file game.json"),
+        (["game.json", "--checkpoint", "x"], "checkpoint=PosixPath('x'): game.json is imported without it"),
+        (
+            ["FrozenLake-v1", "--rules", "go/*"],
+            "rules=('go/*',): FrozenLake-v1 is imported without it; expected one of",
+        ),
+    ],
+)
+def test_the_command_refuses_what_no_importer_reads(argv, message, capsys, tmp_path):
+    assert main(["compile", *argv, "--output", str(tmp_path / "x.npz")]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_import_names_a_missing_file(tmp_path):

@@ -13,11 +13,12 @@ import tyro
 
 from credit_envs import registry
 from credit_envs.cli.progress import progress
-from credit_envs.credit import DEFAULT
 from credit_envs.errors import CreditEnvsError, check_range, need, unknown
 from credit_envs.evaluation import Config, open_results
 from credit_envs.evaluation.run import default_jobs
 from credit_envs.evaluation.run import run as run_evaluation
+from credit_envs.recipes import DEFAULT
+from credit_envs.recipes import names as recipe_names
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
 
@@ -27,7 +28,8 @@ _USUAL = Config()
 
 
 def evaluate(
-    estimators: Annotated[Names, tyro.conf.arg(metavar="ESTIMATOR")] = DEFAULT,
+    estimators: Annotated[Names, tyro.conf.arg(metavar="ESTIMATOR")] = (),
+    algorithms: tuple[str, ...] = (),
     environments: tuple[str, ...] = ("foundation-v0",),
     budget: int = _USUAL.budget,
     seeds: int = _USUAL.seeds,
@@ -38,6 +40,7 @@ def evaluate(
     extra_steps: int = _USUAL.extra_steps,
     device: str = _USUAL.device,
     restore: str = _USUAL.restore,
+    staleness: float = _USUAL.staleness,
     knobs: tuple[str, ...] = (),
     output: Path | None = None,
     jobs: int | None = None,
@@ -47,7 +50,8 @@ def evaluate(
     The same command again goes on where an earlier one was interrupted.
 
     Args:
-        estimators: Names (see `credit-envs list`) or FILE.py:FUNCTION.
+        estimators: Names (see `credit-envs algorithms`), names joined with +, or FILE.py:FUNCTION; `all` for every one.
+        algorithms: The same as an option.
         environments: Ids with or without knobs (ID?NAME=VALUE&NAME=VALUE), saved tables (.npz), or suites.
         budget: Environment steps of the sample, per seed and policy.
         seeds: Number of replicates.
@@ -58,6 +62,8 @@ def evaluate(
         extra_steps: Environment steps that an estimator may spend beyond the sample, per seed and policy.
         device: cpu or cuda.
         restore: What entering a stored state costs: free, replay or none.
+        staleness: How much older the policy that draws the rollouts is than the one to be updated: the deviation of normal
+            noise on its logits.
         knobs: Knobs and dials of every environment, as NAME=VALUE.
         output: Folder of the results (default: results/evaluate-DIGEST).
         jobs: Processes (default: one per core).
@@ -65,7 +71,7 @@ def evaluate(
     need("matplotlib", "eval")
     config = Config(
         environments=_environments(environments),
-        estimators=estimators,
+        estimators=_estimators((*estimators, *algorithms)),
         budget=budget,
         seeds=seeds,
         first_seed=first_seed,
@@ -75,6 +81,7 @@ def evaluate(
         extra_steps=extra_steps,
         device=device,
         restore=restore,
+        staleness=staleness,
         knobs=registry.settings(knobs),
     ).check()
     if jobs is not None:
@@ -119,10 +126,18 @@ def report(folder: Name, docs: Path | None = None) -> int:
 
 
 def list_() -> int:
-    """List environments with their knobs, dials, and estimators."""
+    """List environments with their knobs, dials, and what algorithms may ask for."""
     from credit_envs.cli import inspection
 
     inspection.print_lists()
+    return 0
+
+
+def algorithms() -> int:
+    """List every algorithm: what it credits, what it needs and costs, its source, and how far it was checked."""
+    from credit_envs.cli.algorithms import print_algorithms
+
+    print_algorithms()
     return 0
 
 
@@ -169,25 +184,27 @@ def compile_(
     output: Path,
     checkpoint: Path | None = None,
     horizon: int | None = None,
-    max_states: int = 1_000_000,
+    max_states: int | None = None,
     max_seconds: float | None = None,
+    rules: tuple[str, ...] = (),
 ) -> int:
-    """Turn any enumerable Gymnasium environment into a table.
+    """Turn any enumerable Gymnasium environment, or a TextWorld game, into a table.
 
     Args:
-        env_id: Id of the Gymnasium environment.
+        env_id: Id of the Gymnasium environment, or a game's file (.z8 with its .json beside it, or .json).
         output: Path of the table (.npz).
         checkpoint: File in which an interrupted exploration is kept, and from which it goes on.
-        horizon: Steps after which episodes end (default: the environment's own limit).
-        max_states: States after which exploration gives up.
+        horizon: Steps after which episodes end (default: the environment's own limit, or four shortest solutions).
+        max_states: States after which exploration gives up (default: 1,000,000; of a game 20,000).
         max_seconds: Seconds after which exploration gives up.
+        rules: Patterns of a game's rules that commands may use, such as go/* open/* take* (default: all).
     """
     from credit_envs.cli import inspection
 
     if output.suffix != ".npz":
         raise CreditEnvsError(f"output={str(output)!r}: expected a path that ends in .npz")
     began = time.perf_counter()
-    options = {"checkpoint": checkpoint, "max_states": max_states, "max_seconds": max_seconds}
+    options = {"checkpoint": checkpoint, "max_states": max_states, "max_seconds": max_seconds, "rules": rules or None}
     table = inspection.imported(env_id, horizon, options)
     table.save(output)
     print(
@@ -208,6 +225,7 @@ def run(argv: Sequence[str] | None) -> int:
         "evaluate": evaluate,
         "report": report,
         "list": list_,
+        "algorithms": algorithms,
         "show": show,
         "play": play,
         "compile": compile_,
@@ -223,6 +241,12 @@ def run(argv: Sequence[str] | None) -> int:
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return code
+
+
+def _estimators(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns what to score: the usual ones where none is named, and all recipes for ``all``."""
+    found = [one for name in names for one in (recipe_names() if name == "all" else (name,))]
+    return tuple(dict.fromkeys(found)) or DEFAULT
 
 
 def _environments(names: Sequence[str]) -> tuple[str, ...]:

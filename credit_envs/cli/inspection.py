@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -11,12 +10,12 @@ import numpy as np
 
 from credit_envs import registry
 from credit_envs.cli.pictures import blocks
-from credit_envs.credit import METHODS, NEEDS
 from credit_envs.dials import DIALS
 from credit_envs.errors import CreditEnvsError
 from credit_envs.faces.render import picture
 from credit_envs.families import FAMILIES
 from credit_envs.oracle import measure, optimal
+from credit_envs.piece import NEEDS
 from credit_envs.report.terminal import terminal
 from credit_envs.table.mdp import TabularMDP
 
@@ -49,19 +48,14 @@ def print_lists() -> None:
     dials = Table("dial", "range", "what it turns", "measured as", title="Dials, on every environment", **plain)
     for dial in DIALS.values():
         dials.add_row(dial.name, f"{dial.low:g} … {dial.high:g}", dial.doc, dial.quantity)
-    methods = Table("estimator", "per", "γ", "needs", "status", "source", title="Estimators", **plain)
-    for method in METHODS.values():
-        gamma = "" if method.gamma is None else f"{method.gamma:g}"
-        methods.add_row(
-            method.name, method.granularity, gamma, ", ".join(method.needs), method.status, escape(method.source)
-        )
-    needs = Table("need", "what it is", title="What estimators may ask for", **plain)
+    needs = Table("need", "what it is", title="What algorithms may ask for", **plain)
     for name, about in NEEDS.items():
         needs.add_row(name, escape(about))
-    for table in (environments, dials, methods, needs):
+    for table in (environments, dials, needs):
         console.print(table)
         console.print()
     console.print(f"suites: {', '.join(registry.SUITES)}", markup=False)
+    console.print("algorithms: credit-envs algorithms", markup=False)
 
 
 def print_table(table: TabularMDP, play: bool = True) -> None:
@@ -122,25 +116,38 @@ def transcript(table: TabularMDP, seed: int = 0) -> list[str]:
 
 
 def imported(env_id: str, horizon: int | None, options: Mapping[str, Any]) -> TabularMDP:
-    """Imports a Gymnasium environment: through its ``P`` if it lists its dynamics there, else by exploring it.
+    """Imports a TextWorld game's file or a Gymnasium environment: through its ``P`` if it lists that, else by exploring.
+
+    Args:
+        env_id: the id, or the path of a game (.z8 or .json).
+        horizon: steps after which episodes end; None for the importer's own.
+        options: further arguments by name; None leaves one to the importer.
 
     Raises:
-        CreditEnvsError: if it cannot be made or enumerated.
+        CreditEnvsError: if it cannot be made or enumerated, or one of the options is for another kind of import.
     """
     import gymnasium
 
-    from credit_envs.importers import import_gymnasium, import_toy_text
+    from credit_envs.importers import import_gymnasium, import_textworld, import_toy_text
     from credit_envs.importers.making import made
 
+    given = {name: value for name, value in options.items() if value is not None}
+    if env_id.endswith((".z8", ".json")):
+        _check_options(env_id, given, "rules", "max_states")
+        return import_textworld(env_id, horizon=horizon, **given)
+    _check_options(env_id, given, "checkpoint", "max_states", "max_seconds")
     try:
         env = made(env_id, {})
     except gymnasium.error.Error as error:
         raise CreditEnvsError(f"{env_id}: Gymnasium cannot make it ({error})") from error
     listed = hasattr(env.unwrapped, "P")
     env.close()
-    if listed:
-        return import_toy_text(env_id, horizon=horizon)
-    known = inspect.signature(import_gymnasium).parameters
-    return import_gymnasium(
-        env_id, horizon=horizon, **{name: value for name, value in options.items() if name in known}
-    )
+    return import_toy_text(env_id, horizon=horizon) if listed else import_gymnasium(env_id, horizon=horizon, **given)
+
+
+def _check_options(env_id: str, given: Mapping[str, Any], *known: str) -> None:
+    for name, value in given.items():
+        if name not in known:
+            raise CreditEnvsError(
+                f"{name}={value!r}: {env_id} is imported without it; expected one of {', '.join(known)}"
+            )
