@@ -11,6 +11,7 @@ from strategies import make_random_table, random_policy, random_table, toy_text
 from credit_envs import dials, oracle
 from credit_envs.errors import CreditEnvsError, UnreachableRequestError
 from credit_envs.oracle.policy import named_actions
+from credit_envs.registry import make_table
 from credit_envs.table import from_outcomes
 from credit_envs.table.observer import Observer
 from credit_envs.table.storage import load
@@ -264,6 +265,21 @@ def test_words_name_only_what_the_text_shows():
     for digit, line in zip(digits, lines, strict=True):
         turn, hint = divmod(int(digit), 4)
         assert line.endswith(f"set to {turn}." if hint == 0 else f"perhaps it is set to {hint - 1}.")
+
+
+def test_views_that_draw_a_layer_keep_drawing_it(tmp_path):
+    """Stored and read back, and with more steps per decision: the sign of a Gallery stays in words and planes."""
+    table = make_table("Gallery", junctions=2, dependence=0.5, hall=0, frames=2)
+    table.save(tmp_path / "gallery.npz")
+    back, obs = load(tmp_path / "gallery.npz"), np.arange(table.n_obs)
+    for name in ("text", "grid", "grid_patches"):
+        np.testing.assert_array_equal(Observer(back, name).rows(obs), Observer(table, name).rows(obs))
+    stretched = dials.apply(table, unit=2)
+    words = Observer(stretched, "text").rows(np.arange(stretched.n_obs))
+    assert any("The sign points left. (step 2 of 2)" in row for row in words)
+    assert not any("dial is" in row for row in words)
+    told = {row.split(" (step")[0] for row in words}
+    assert told == set(Observer(table, "text").rows(obs))
 
 
 def test_layered_tables_are_stored_and_read_back(tmp_path):

@@ -199,11 +199,11 @@ def _spoken(planned: TabularMDP) -> View:
             return f"[keep subgoal {symbol}] which subgoal?" if symbol else "[switch] which subgoal?"
         return f"[{f'subgoal {symbol}' if symbol else 'no subgoal'}] {'which action?' if field else 'keep or switch?'}"
 
-    def rows(states: AnyArray) -> list[str]:
-        parts = zip(text.rows(states), field[states].tolist(), subgoal[states].tolist(), strict=True)
+    def spoken(states: AnyArray, rows: list[str]) -> list[str]:
+        parts = zip(rows, field[states].tolist(), subgoal[states].tolist(), strict=True)
         return [f"{row}\n{asked(f, g)}" for row, f, g in parts]
 
-    return View(text_space(getattr(text.space, "max_length", 0) + 40), rows)
+    return text.reworded(text_space(getattr(text.space, "max_length", 0) + 40), spoken)
 
 
 def symbols(table: TabularMDP) -> int:

@@ -117,9 +117,9 @@ def _views(spelled: TabularMDP, table: TabularMDP, trie: Trie, layout: Layout) -
     words = ["".join(trie.vocabulary[i - 1] + " " for i in row if i) for row in said.tolist()]
     text, look = spelled.view("text"), table.emission.base[layout.origin]
 
-    def sentences(states: AnyArray) -> list[str]:
+    def sentences(states: AnyArray, rows: list[str]) -> list[str]:
         prefixes = layout.prefix[states].tolist()
-        return [f"{row}\n> {words[prefix]}_" for row, prefix in zip(text.rows(states), prefixes, strict=True)]
+        return [f"{row}\n> {words[prefix]}_" for row, prefix in zip(rows, prefixes, strict=True)]
 
     def numbers(states: AnyArray) -> AnyArray:
         return np.concatenate((look[states, None], said[layout.prefix[states]]), axis=1)
@@ -127,7 +127,7 @@ def _views(spelled: TabularMDP, table: TabularMDP, trie: Trie, layout: Layout) -
     sizes = np.array([table.emission.n_base, *[len(trie.vocabulary) + 1] * slots])
     length = getattr(text.space, "max_length", 0) + max(map(len, words)) + 4
     return {
-        "text": View(text_space(length), sentences),
+        "text": text.reworded(text_space(length), sentences),
         "tokens": View(gymnasium.spaces.MultiDiscrete(sizes), numbers),
     }
 

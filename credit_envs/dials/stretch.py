@@ -8,8 +8,6 @@ stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from credit_envs.arrays import AnyArray, Ints, ragged_ranges
@@ -108,7 +106,7 @@ def unit(table: TabularMDP, steps: int, unit_kind: str = "first", max_states: in
     look = (table.emission.base[origin].astype(np.int64) * k + phase) * (table.n_actions + 1) + shown
     base = np.unique(look, return_inverse=True)[1].astype(np.int32)
     text = stretched.view("text")
-    views = {**stretched.views, "text": View(text.space, _with_steps(text, table, k, unit_kind, phase, shown))}
+    views = {**stretched.views, "text": _with_steps(text, table, k, unit_kind, phase, shown)}
     return prune(stretched.replace(emission=Emission(base, table.emission.layers), views=views))[0]
 
 
@@ -136,24 +134,17 @@ def _shown_memory(table: TabularMDP, kind: str, origin: Ints, memory: Ints, phas
     return np.where(phase == 0, 0, action)
 
 
-def _with_steps(
-    text: View, table: TabularMDP, k: int, kind: str, phase: Ints, shown: Ints
-) -> Callable[[AnyArray], list[str]]:
+def _with_steps(text: View, table: TabularMDP, k: int, kind: str, phase: Ints, shown: Ints) -> View:
     names = [*table.action_names, "mixed"]
 
-    def rows(states: AnyArray) -> list[str]:
-        parts = zip(text.rows(states), phase[states].tolist(), shown[states].tolist(), strict=True)
+    def told(states: AnyArray, rows: list[str]) -> list[str]:
         words = []
-        for row, step, memory in parts:
-            told = (
-                {"first": "", "all": f"; so far {names[memory]}", "parity": f"; sum so far {memory}"}[kind]
-                if step
-                else ""
-            )
-            words.append(f"{row} (step {step + 1} of {k}{told})")
+        for row, step, memory in zip(rows, phase[states].tolist(), shown[states].tolist(), strict=True):
+            so_far = {"first": "", "all": f"; so far {names[memory]}", "parity": f"; sum so far {memory}"}[kind]
+            words.append(f"{row} (step {step + 1} of {k}{so_far if step else ''})")
         return words
 
-    return rows
+    return text.reworded(text.space, told)
 
 
 def unit_length(table: TabularMDP) -> int:

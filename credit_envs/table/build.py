@@ -78,18 +78,12 @@ def lift(table: TabularMDP, origin: AnyArray, **changes: Any) -> TabularMDP:
     inherited: dict[str, Any] = {
         "labels": {name: values[origin] for name, values in table.labels.items()},
         "emission": Emission(base.astype(np.int32), table.emission.layers),
-        "views": {name: _through(view, origin) for name, view in table.views.items()},
+        "views": {name: view.of(origin) for name, view in table.views.items()},
         "cutoff_reward": None if table.cutoff_reward is None else table.cutoff_reward[origin],
     }
     if "state" in table.views or "text" not in table.views:
-        inherited["views"].setdefault("text", _through(table.view("text"), origin))
+        inherited["views"].setdefault("text", table.view("text").of(origin))
     return table.replace(**{**inherited, **changes})
-
-
-def _through(view: View, origin: Ints) -> View:
-    drawn = view.with_layers
-    layered = None if drawn is None else lambda states, digits: drawn(origin[states], digits)
-    return View(view.space, lambda states: view.rows(origin[states]), view.own_layers, layered)
 
 
 def prune(table: TabularMDP) -> tuple[TabularMDP, Ints]:

@@ -24,6 +24,8 @@ from credit_envs.table.view import Rows, View, stored_view, text_space
 SCHEMA = 1
 _STORED_BYTES = 1 << 28
 """Views whose rows take more than this are pictures rather than observations, and stay out of the file."""
+_DRAWN_BYTES = 1 << 24
+"""Above this only the bare rows of a view are stored, not those with layers drawn in."""
 
 
 def _dynamics(table: TabularMDP) -> Iterator[tuple[str, AnyArray]]:
@@ -86,7 +88,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 def save(table: TabularMDP, path: str | os.PathLike[str]) -> None:
     """Writes a table, its views' rows and its knobs to an npz file.
 
-    Views whose rows would take more than 256 MiB (pictures) are left out.
+    Views whose rows would take more than 256 MiB (pictures) are left out. What a view draws of the emission's layers is
+    stored where that takes at most 16 MiB; elsewhere observers show these layers in their own way.
 
     Raises:
         CreditEnvsError: if the folder cannot be written.
@@ -103,11 +106,7 @@ def to_bytes(table: TabularMDP) -> bytes:
     for i, layer in enumerate(table.emission.layers):
         arrays |= {f"layer:{i}:p": layer.probability, f"layer:{i}:shift": layer.shift, f"layer:{i}:blind": layer.blind}
         layers.append([layer.name, layer.per_episode, layer.state_class, layer.shows_in_anchor])
-    states = np.arange(table.n_states)
-    small = {
-        name: view for name, view in table.views.items() if _rows_bytes(view.space) * table.n_states <= _STORED_BYTES
-    }
-    views = {name: _pack_view(name, view.rows(states), view.space, arrays) for name, view in small.items()}
+    views = {name: spec for name, view in table.views.items() if (spec := _pack_layered(name, view, table, arrays))}
     header = {
         "schema": SCHEMA,
         "fingerprint": table.fingerprint,
@@ -169,7 +168,7 @@ def from_bytes(data: bytes, path: str = "table") -> TabularMDP:
             action_names=tuple(header["action_names"]),
             labels={name[6:]: arrays[name] for name in arrays if name.startswith("label:")},
             emission=Emission(arrays["emission.base"], layers),
-            views={name: _unpack_view(spec, arrays) for name, spec in header["views"].items()},
+            views={name: _unpack_layered(spec, arrays) for name, spec in header["views"].items()},
             knobs=header["knobs"],
             allow_unreachable=header["allow_unreachable"],
         )
@@ -188,6 +187,37 @@ def _rows_bytes(space: gymnasium.Space[Any]) -> int:
     if isinstance(space, gymnasium.spaces.Dict):
         return sum(_rows_bytes(part) for part in space.spaces.values())
     return math.prod(space.shape or ()) * space.dtype.itemsize if space.dtype is not None and space.shape else 0
+
+
+def _pack_layered(name: str, view: View, table: TabularMDP, arrays: dict[str, AnyArray]) -> dict[str, Any] | None:
+    """Stores a view, with the layers that it draws itself under every digit they can show; None if it is a picture."""
+    states, size = np.arange(table.n_states), _rows_bytes(view.space)
+    if size * table.n_states > _STORED_BYTES:
+        return None
+    spec = _pack_view(name, view.rows(states), view.space, arrays)
+    layers = {layer.name: layer for layer in table.emission.layers}
+    if view.with_layers is None or not set(view.own_layers) <= set(layers):
+        return spec
+    # Rows of (state, digits of the own layers), the last digit fastest.
+    sizes = [layers[own].size for own in view.own_layers]
+    digits = np.stack(np.unravel_index(np.arange(math.prod(sizes)), sizes), axis=1)
+    if size * table.n_states * len(digits) <= _DRAWN_BYTES:
+        rows = view.with_layers(np.repeat(states, len(digits)), np.tile(digits, (states.size, 1)))
+        drawn = _pack_view(f"{name}+", rows, view.space, arrays)
+        spec["drawn"] = {"layers": list(view.own_layers), "sizes": sizes, "rows": drawn}
+    return spec
+
+
+def _unpack_layered(spec: dict[str, Any], arrays: dict[str, AnyArray]) -> View:
+    plain, drawn = _unpack_view(spec, arrays), spec.get("drawn")
+    if drawn is None:
+        return plain
+    view, sizes = _unpack_view(drawn["rows"], arrays), tuple(drawn["sizes"])
+
+    def with_layers(states: AnyArray, digits: AnyArray) -> Rows:
+        return view.rows(np.asarray(states) * math.prod(sizes) + np.ravel_multi_index(np.asarray(digits).T, sizes))
+
+    return View(plain.space, plain.rows, tuple(drawn["layers"]), with_layers)
 
 
 def _pack_view(name: str, rows: Rows, space: gymnasium.Space[Any], arrays: dict[str, AnyArray]) -> dict[str, Any]:

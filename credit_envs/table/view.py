@@ -40,6 +40,18 @@ class View:
     own_layers: tuple[str, ...] = ()
     with_layers: Callable[[AnyArray, AnyArray], Rows] | None = None
 
+    def of(self, origin: AnyArray) -> View:
+        """Returns the view of states that look like states ``origin`` (int64 ``[S']``) of this view."""
+        drawn = self.with_layers
+        layered = None if drawn is None else lambda states, digits: drawn(origin[states], digits)
+        return View(self.space, lambda states: self.rows(origin[states]), self.own_layers, layered)
+
+    def reworded(self, space: gymnasium.Space[Any], change: Callable[[AnyArray, Rows], Rows]) -> View:
+        """Returns a view that shows ``change(states, rows)`` instead of the rows, with layers drawn in or not."""
+        drawn = self.with_layers
+        layered = None if drawn is None else lambda states, digits: change(states, drawn(states, digits))
+        return View(space, lambda states: change(states, self.rows(states)), self.own_layers, layered)
+
 
 def text_space(max_length: int = MAX_TEXT) -> gymnasium.spaces.Text:
     """Returns the space of text views."""
