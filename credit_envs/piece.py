@@ -117,6 +117,7 @@ class Piece:
         slot: one of :data:`SLOTS`.
         requires: labels that the table must have; ``a|b`` means either.
         note: what it costs beyond the rollouts, or what it is kept for, in a few words.
+        model_calls: evaluations of a critic, a reward model or a judge per step.
         needs: names in :data:`NEEDS`, read from the function's keyword-only parameters.
     """
 
@@ -129,6 +130,7 @@ class Piece:
     slot: str = "advantage"
     requires: tuple[str, ...] = ()
     note: str = ""
+    model_calls: float = 0.0
     needs: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -177,18 +179,19 @@ class Piece:
         import torch
 
         found = self(batch, provided=provided)
+        what = "credit" if self.slot == "advantage" else self.slot
         if not isinstance(found, torch.Tensor):
             found = torch.as_tensor(found, dtype=torch.float64, device=batch.mask.device)
         if found.shape != batch.mask.shape:
             raise CreditEnvsError(
-                f"{self.name}: {self.slot} has shape {tuple(found.shape)}, expected {tuple(batch.mask.shape)}"
+                f"{self.name}: {what} has shape {tuple(found.shape)}, expected {tuple(batch.mask.shape)}"
             )
         found = torch.where(batch.mask, found.to(torch.float64), 0.0)
         bad = ~torch.isfinite(found)
         if bad.any():
             where = [int(i) for i in torch.nonzero(bad)[0]]
             raise CreditEnvsError(
-                f"{self.name}: {self.slot} is {float(found[bad][0])} at [rollout, step] = {where}, expected numbers"
+                f"{self.name}: {what} is {float(found[bad][0])} at [rollout, step] = {where}, expected numbers"
             )
         return found
 

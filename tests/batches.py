@@ -79,5 +79,5 @@ def batches(
 
 def rows_of(batch: Trajectories, index: Tensor) -> Trajectories:
     """The same rollouts in another order (or some of them)."""
-    per_rollout = {n: v[index] for n, v in vars(batch).items() if n != "policy_table"}
+    per_rollout = {n: v[index] for n, v in vars(batch).items() if n != "policy_table" and v is not None}
     return batch.replace(**per_rollout)

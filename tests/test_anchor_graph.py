@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from strategies import make_random_table, random_policy
 
 from credit_envs.credit.anchor_graph import anchor_graph, backup_on
-from credit_envs.credit.anchors import timed
 from credit_envs.credit.grpo import rloo
-from credit_envs.credit.statistics import returns_to_go
 from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.providers import Provided
 from credit_envs.oracle import Policy, evaluate, uniform
 from credit_envs.sampling import Sampler
+from credit_envs.sampling.anchors import timed
+from credit_envs.sampling.statistics import returns_to_go
 
 few = settings(max_examples=60, deadline=None)
 close = functools.partial(torch.allclose, rtol=1e-8, atol=1e-9)

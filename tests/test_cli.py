@@ -15,6 +15,7 @@ import pytest
 from credit_envs import registry
 from credit_envs.cli import main
 from credit_envs.evaluation import open_results
+from credit_envs.recipes import PIECES, PRESETS
 from credit_envs.report.reading import command
 
 TINY = ["--seeds", "3", "--budget", "300", "--levels", "0", "0.5", "--extra-steps", "2000", "--jobs", "1"]
@@ -204,8 +205,15 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for entry in registry.ENTRIES:
         assert entry.id in text
-    for word in ("gigpo", "anchor_graph", "slip", "foundation-v0", "continuations", "length=4"):
+    for word in ("slip", "foundation-v0", "continuations", "length=4"):
         assert word in text
+
+
+def test_algorithms_lists_every_piece_and_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["algorithms"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*PIECES, *PRESETS))
+    assert "verified" in text
     assert "from ids [n] to n strings" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 100
 

@@ -11,16 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import make_random_table
 
-from credit_envs.credit import DEFAULT, METHODS, NEEDS, Method, method
-from credit_envs.credit.anchors import embedded, hashing_encoder, similar, timed
+from credit_envs.credit import ADVANTAGES
 from credit_envs.credit.gigpo import gigpo, gigpo_embedding, gigpo_key, gigpo_on, gigpo_similarity, gigpo_state
 from credit_envs.credit.grpo import dr_grpo, grpo, rloo
 from credit_envs.credit.monte_carlo import return_minus_value, value_minus_trajectory_mean, vineppo
-from credit_envs.credit.statistics import centred, compact, group_count, group_sum, recurrence, returns_to_go
 from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.providers import Provided
 from credit_envs.oracle import evaluate, uniform
+from credit_envs.piece import NEEDS, Piece
+from credit_envs.recipes import DEFAULT, PIECES, recipe
 from credit_envs.sampling import Sample, Sampler, Truth
+from credit_envs.sampling.anchors import embedded, hashing_encoder, similar, timed
+from credit_envs.sampling.statistics import centred, compact, group_count, group_sum, recurrence, returns_to_go
+
+METHODS = {piece.name: piece for piece in ADVANTAGES}
 
 few = settings(max_examples=80, deadline=None)
 close = functools.partial(torch.allclose, rtol=1e-9, atol=1e-10)
@@ -137,7 +141,7 @@ def test_grpo_by_hand():
 def test_equal_rollouts_give_exactly_zero(name, length):
     rewards = [[0.0] * (length - 1) + [10.0 * 0.95**3]] * 64
     batch = make_batch(rewards, anchors=[list(range(length))] * 64)
-    assert torch.all(METHODS[name].estimate(batch) == 0)
+    assert torch.all(METHODS[name].function(batch) == 0)
 
 
 def test_equal_discounted_returns_give_exactly_zero():
@@ -358,7 +362,7 @@ def test_continuations_are_asked_for_once_per_step():
     continuations, _ = fake_continuations(batch, 0, calls)
     vineppo(batch, continuations=continuations)
     assert calls == [([0, 0, 1], [0, 1, 0], 9, 1.0)]
-    assert METHODS["vineppo_k1"].estimate(batch, continuations=continuations).shape == (2, 2)
+    assert METHODS["vineppo_k1"].function(batch, continuations=continuations).shape == (2, 2)
     assert calls[1][2] == 1
 
 
@@ -376,8 +380,8 @@ def test_permuting_rollouts_permutes_credit(batch, rnd):
     rnd.shuffle(order)
     shuffled = rows_of(batch, torch.tensor(order))
     for name in plain_methods():
-        credit = METHODS[name].estimate(batch)
-        assert torch.allclose(METHODS[name].estimate(shuffled), credit[order], atol=1e-9), name
+        credit = METHODS[name].function(batch)
+        assert torch.allclose(METHODS[name].function(shuffled), credit[order], atol=1e-9), name
 
 
 @settings(max_examples=25, deadline=None)
@@ -391,18 +395,18 @@ def test_what_stands_behind_the_mask_does_not_matter(batch, seed):
         changes[field] = torch.where(batch.mask, values, noise)
     garbled = batch.replace(**changes)
     for name in plain_methods():
-        assert torch.equal(METHODS[name].estimate(garbled), METHODS[name].estimate(batch)), name
+        assert torch.equal(METHODS[name].function(garbled), METHODS[name].function(batch)), name
 
 
 @settings(max_examples=25, deadline=None)
 @given(batches())
 def test_groups_do_not_touch_each_other(batch):
     for name in plain_methods():
-        whole = METHODS[name].estimate(batch)
+        whole = METHODS[name].function(batch)
         for g in range(batch.n_groups):
             alone = rows_of(batch, torch.nonzero(batch.group == g).squeeze(1))
             alone = alone.replace(group=torch.zeros_like(alone.group))
-            assert torch.allclose(METHODS[name].estimate(alone), whole[batch.group == g], atol=1e-9), name
+            assert torch.allclose(METHODS[name].function(alone), whole[batch.group == g], atol=1e-9), name
 
 
 def test_nothing_peeks():
@@ -415,17 +419,17 @@ def test_nothing_peeks():
         values, truth = evaluate(table, uniform(table)), sample.truth
         order = torch.randperm(truth.state.numel(), generator=torch.Generator().manual_seed(seed))
         mixed = {n: getattr(truth, n).flatten()[order].view(truth.state.shape) for n in ("state", "edge", "code")}
-        garbled = Sample(sample.trajectories, Truth(**mixed, rollout=truth.rollout.flip(0)))
+        garbled = Sample(sample.trajectories, Truth(**mixed, rollout=truth.rollout.flip(0), final=truth.final.flip(0)))
         honest = 0
         for m in METHODS.values():
             if set(m.needs) <= {"text"}:
                 honest += 1
                 here, there = Provided(sampler, sample, values), Provided(sampler, garbled, values)
-                assert torch.equal(m(sample.trajectories, here), m(sample.trajectories, there)), m.name
+                assert torch.equal(m.steps(sample.trajectories, here), m.steps(sample.trajectories, there)), m.name
         assert honest >= 8
         # The check can fail: a privileged method does notice.
         key = METHODS["gigpo_state"]
-        seen = [key(sample.trajectories, Provided(sampler, s, values)) for s in (sample, garbled)]
+        seen = [key.steps(sample.trajectories, Provided(sampler, s, values)) for s in (sample, garbled)]
         noticed += not torch.equal(*seen)
     assert noticed >= 3
 
@@ -435,13 +439,13 @@ def test_estimators_cannot_reach_the_truth():
     assert not fields & {"state", "edge", "code", "rollout", "truth"}
 
 
-# -- Method ----------------------------------------------------------------------------------------------------------
+# -- Piece -----------------------------------------------------------------------------------------------------------
 
 
 def test_method_checks_what_comes_back():
     batch = make_batch([[1.0, 2.0], [0.0]])
     with pytest.raises(CreditEnvsError, match=r"mine: credit has shape \(2,\), expected \(2, 2\)"):
-        Method("mine", lambda batch: batch.returns)(batch, {})
+        Piece("mine", lambda batch: batch.returns).steps(batch, {})
 
     def nan_at(row, step):
         def estimate(batch):
@@ -449,16 +453,16 @@ def test_method_checks_what_comes_back():
             out[row, step] = torch.nan
             return out
 
-        return Method("mine", estimate)
+        return Piece("mine", estimate)
 
     with pytest.raises(CreditEnvsError, match=r"mine: credit is nan at \[rollout, step\] = \[0, 1\], expected numbers"):
-        nan_at(0, 1)(batch, {})
+        nan_at(0, 1).steps(batch, {})
     # Masked steps are ignored, arrays and lists are accepted, and numbers come back in double precision.
-    assert nan_at(1, 1)(batch, {}).tolist() == [[0, 0], [0, 0]]
-    got = Method("mine", lambda batch: np.ones((2, 2), dtype=np.float32))(batch, {})
+    assert nan_at(1, 1).steps(batch, {}).tolist() == [[0, 0], [0, 0]]
+    got = Piece("mine", lambda batch: np.ones((2, 2), dtype=np.float32)).steps(batch, {})
     assert got.tolist() == [[1, 1], [1, 0]]
     assert got.dtype == torch.float64
-    assert Method("mine", lambda batch: [[1, 2], [3, 4]])(batch, {}).tolist() == [[1, 2], [3, 0]]
+    assert Piece("mine", lambda batch: [[1, 2], [3, 4]]).steps(batch, {}).tolist() == [[1, 2], [3, 0]]
 
 
 def test_methods_say_what_they_need():
@@ -470,27 +474,26 @@ def test_methods_say_what_they_need():
     assert METHODS["exact"].needs == ("advantage",)
     assert set(itertools.chain(*(m.needs for m in METHODS.values()))) <= set(NEEDS)
     with pytest.raises(CreditEnvsError, match="unknown need of an estimator 'stat'; did you mean 'state'"):
-        Method("mine", lambda batch, *, stat: stat)
+        Piece("mine", lambda batch, *, stat: stat)
 
 
 def test_names():
     assert all(name == m.name for name, m in METHODS.items())
-    assert set(DEFAULT) <= set(METHODS)
-    assert {m.status for m in METHODS.values()} <= {"verified", "reconstruction", "ours"}
-    assert method("rloo") is METHODS["rloo"]
+    assert set(DEFAULT) <= set(PIECES)
+    assert recipe("rloo").advantage is METHODS["rloo"]
     with pytest.raises(CreditEnvsError, match="unknown estimator 'gigp'; did you mean 'gigpo'"):
-        method("gigp")
+        recipe("gigp")
 
 
 def test_another_discount():
     batch = make_batch([[0, 1.0], [0, 0.0]], anchors=[[0, 1], [0, 2]])
     half = METHODS["gigpo"].with_gamma(0.5)
     assert (half.gamma, half.needs, half.name) == (0.5, (), "gigpo")
-    assert torch.equal(half(batch, {}), gigpo(batch, gamma=0.5))
+    assert torch.equal(half.steps(batch, {}), gigpo(batch, gamma=0.5))
     assert METHODS["grpo"].with_gamma(0.5) is METHODS["grpo"]
     assert METHODS["gigpo"].with_gamma(0.95) is METHODS["gigpo"]
     std = METHODS["gigpo_std"].with_gamma(0.5)
-    assert torch.equal(std(batch, {}), gigpo(batch, gamma=0.5, norm_by_std=True))
+    assert torch.equal(std.steps(batch, {}), gigpo(batch, gamma=0.5, norm_by_std=True))
 
 
 @pytest.mark.parametrize("gamma", [-0.1, 1.5, float("nan")])

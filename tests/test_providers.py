@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import make_random_table, random_policy
 
-from credit_envs.credit import NEEDS
 from credit_envs.evaluation.providers import Provided
 from credit_envs.oracle import Policy, evaluate, uniform
+from credit_envs.piece import NEEDS
 from credit_envs.sampling import Sampler
 from credit_envs.table import Emission, from_outcomes
 

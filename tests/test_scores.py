@@ -141,7 +141,11 @@ def by_hand(credit, advantage, states, edges):
         return out
 
     truth = Truth(
-        fill(states, 0, torch.int64), fill(edges, -1, torch.int64), torch.zeros(shape).long(), torch.arange(shape[0])
+        fill(states, 0, torch.int64),
+        fill(edges, -1, torch.int64),
+        torch.zeros(shape).long(),
+        torch.arange(shape[0]),
+        torch.zeros(shape[0]).long(),
     )
     return Sample(batch, truth), batch.reward, fill(advantage, 0, torch.float64)
 

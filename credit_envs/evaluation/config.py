@@ -16,8 +16,10 @@ import torch
 
 import credit_envs
 from credit_envs import registry
-from credit_envs.credit import DEFAULT, Method, method
 from credit_envs.errors import CreditEnvsError, check_range
+from credit_envs.piece import Piece
+from credit_envs.recipes import DEFAULT, Recipe, recipe
+from credit_envs.recipes.catalogue import around
 from credit_envs.sampling.device import checked_device
 from credit_envs.sampling.sampler import RESTORE
 
@@ -37,7 +39,7 @@ class Config:
 
     Attributes:
         environments: ids, with or without knobs (``ID?NAME=VALUE&NAME=VALUE``), or paths of saved tables.
-        estimators: names of :data:`~credit_envs.credit.METHODS`, or ``FILE.py:FUNCTION``.
+        estimators: recipes by name, such as ``gigpo`` or ``tree_grpo+vppo``, or ``FILE.py:FUNCTION``.
         budget: environment steps of the base sample per replicate; also the B at which GRPO-equivalents are given.
         seeds: number of replicates, numbered from ``first_seed``.
         first_seed: seed of the first replicate.
@@ -47,6 +49,8 @@ class Config:
         extra_steps: environment steps that one method may spend per replicate beyond the sample.
         device: ``cpu`` or ``cuda``.
         restore: what entering a stored state costs: ``free``, ``replay`` or ``none``.
+        staleness: σ of the normal noise on the logits by which the policy that draws the rollouts is older than the one to be
+            updated; 0 is on-policy, where importance ratios are 1.
         knobs: knobs and dials of every environment.
     """
 
@@ -61,6 +65,7 @@ class Config:
     extra_steps: int = 1_000_000
     device: str = "cpu"
     restore: str = "free"
+    staleness: float = 0.0
     knobs: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> Config:
@@ -74,6 +79,7 @@ class Config:
         check_range("first_seed", self.first_seed, 0, 1 << 62, integer=True)
         check_range("group_size", self.group_size, 2, 1e6, integer=True)
         check_range("extra_steps", self.extra_steps, 1, 1e12, integer=True)
+        check_range("staleness", self.staleness, 0, 10)
         for level in self.levels:
             check_range("levels", level, 0, 0.999)
         if list(self.levels) != sorted(set(self.levels)) or not self.levels:
@@ -86,17 +92,17 @@ class Config:
         for name in self.environments:
             if not name.endswith(".npz"):
                 registry.parse(name)
-        for found in self.methods():
-            if self.restore == "none" and "continuations" in found.needs:
+        for found in self.recipes():
+            if self.restore == "none" and found.forks:
                 raise CreditEnvsError(
                     f"restore='none': {found.name} forks trajectories, which is impossible then; leave it out"
                 )
         return self
 
-    def methods(self) -> list[Method]:
-        """Returns the methods to score, the unit and the ceiling always among them."""
+    def recipes(self) -> list[Recipe]:
+        """Returns the recipes to score, the unit and the ceiling always among them."""
         names = [*self.estimators, *(name for name in (UNIT, CEILING) if name not in self.estimators)]
-        return [load_method(name) for name in dict.fromkeys(names)]
+        return [load_recipe(name) for name in dict.fromkeys(names)]
 
     @property
     def digest(self) -> str:
@@ -108,19 +114,19 @@ class Config:
         return hashlib.sha256(f"{credit_envs.__version__}{text}".encode()).hexdigest()[:10]
 
 
-def load_method(name: str | Callable[..., Any] | Method) -> Method:
-    """Returns a method from its name, from ``FILE.py:FUNCTION``, or from a function.
+def load_recipe(name: str | Callable[..., Any] | Recipe) -> Recipe:
+    """Returns a recipe from its name, from ``FILE.py:FUNCTION``, or around an advantage estimator given as a function.
 
     Raises:
-        CreditEnvsError: if there is no such method, file or function.
+        CreditEnvsError: if there is no such recipe, file or function.
     """
-    if isinstance(name, Method):
+    if isinstance(name, Recipe):
         return name
     if callable(name):
-        return Method(getattr(name, "__name__", "estimator"), name, "step", "user", "user")
+        return around(Piece(getattr(name, "__name__", "estimator"), name, "step", "user", "user"))
     path, colon, function = name.rpartition(":")
     if not colon or not path.endswith(".py"):
-        return method(name)
+        return recipe(name)
     if not Path(path).is_file():
         raise CreditEnvsError(f"estimator={name!r}: no file {path!r}")
     spec = importlib.util.spec_from_file_location(f"credit_envs_user_{Path(path).stem}", path)
@@ -139,7 +145,7 @@ def load_method(name: str | Callable[..., Any] | Method) -> Method:
         raise CreditEnvsError(
             f"estimator={name!r}: {path} has no function {function!r}; it has {', '.join(functions) or 'none'}"
         )
-    return Method(f"{Path(path).stem}:{function}", found, "step", name, "user")
+    return around(Piece(f"{Path(path).stem}:{function}", found, "step", name, "user"))
 
 
 def provenance() -> dict[str, str]:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from credit_envs.errors import unknown
+from credit_envs.oracle.control import ladder
 from credit_envs.oracle.evaluation import Values, occupancy
+from credit_envs.oracle.masked import image_free
 from credit_envs.oracle.policy import effective
+from credit_envs.sampling.draws import draws, mix_words, streams
 from credit_envs.sampling.sampler import Sampler
-from credit_envs.sampling.trajectories import Sample
+from credit_envs.sampling.trajectories import Sample, Trajectories
+from credit_envs.table.draws import Purpose
 from credit_envs.table.observer import Observer
+
+METERED = frozenset({"continuations", "fresh", "demonstrations", "search"})
+"""Needs that cost environment steps beyond the sample."""
+
+_EXPERT = 1 << 50
 
 
 class Provided(Mapping[str, Any]):
@@ -29,8 +40,17 @@ class Provided(Mapping[str, Any]):
         self.sampler, self.sample, self.exact = sampler, sample, values
         self._makers: dict[str, Callable[[], Any]] = {
             "continuations": lambda: self._continuations,
+            "fresh": lambda: self._fresh,
+            "demonstrations": lambda: self._demonstrations,
+            "search": lambda: self._search,
             "text": lambda: self._text,
             "key": self._key,
+            "labels": lambda: self._labels,
+            "blind_log_prob": self._blind,
+            "noise": lambda: self._noise,
+            "parameters": tuple,
+            "visual": self._visual,
+            "value": self._value,
             "state": lambda: sample.truth.state,
             "advantage": self._advantage,
             "projected_advantage": self._projected,
@@ -50,6 +70,58 @@ class Provided(Mapping[str, Any]):
 
     def _continuations(self, rollout: Tensor, step: Tensor, k: int, gamma: float) -> Tensor:
         return self.sampler.continuations(self.sample, rollout, step, k, gamma)
+
+    def _fresh(self, groups: int) -> Trajectories:
+        batch = self.sample.trajectories
+        return self.sampler.groups(groups, max(2, batch.n_rollouts // batch.n_groups)).trajectories
+
+    def _demonstrations(self, rollouts: int, skill: float) -> Trajectories:
+        table = self.sampler.table
+        policy = ladder(table, (skill,))[-1].policy
+        expert = Sampler(table, policy, self.sampler.seed + _EXPERT, self.sampler.dynamics.device)
+        shown = expert.groups(rollouts, 1).trajectories
+        self.sampler.meter.env_steps += expert.meter.env_steps
+        return shown
+
+    def _search(self, *arguments: Any, **options: Any) -> Any:
+        return self.sampler.search(self.sample, *arguments, **options)
+
+    def _labels(self, name: str) -> Tensor:
+        table, truth, batch = self.sampler.table, self.sample.truth, self.sample.trajectories
+        if name not in table.labels:
+            raise unknown(f"label of {table.name}", name, table.labels)
+        label = torch.from_numpy(np.array(table.labels[name])).to(truth.state.device)
+        ends = truth.final[:, None]
+        states = torch.cat([torch.where(batch.mask, truth.state, ends), ends], dim=1)
+        before = batch.mask.long().cumsum(dim=1) == 0
+        states[:, :-1] = torch.where(before, truth.state, states[:, :-1])
+        return label[states]
+
+    def _noise(self, salt: int, *shape: int) -> Tensor:
+        device = self.sample.truth.state.device
+        zero = torch.zeros((), dtype=torch.int64, device=device)
+        key = mix_words(streams(self.sampler.seed, Purpose.JUDGE, zero, zero), salt)
+        return (draws(key, torch.arange(prod(shape), device=device)).to(torch.float64) / 2.0**53).view(shape)
+
+    def _blind(self) -> Tensor:
+        mask, truth = self.sample.trajectories.mask, self.sample.truth
+        masked = image_free(self.sampler.table, self.sampler.policy.policy)
+        state, code = truth.state[mask].cpu().numpy(), truth.code[mask].cpu().numpy()
+        action = self.sample.trajectories.action[mask].cpu().numpy()
+        return self._spread(np.log(np.maximum(masked.probability[masked.rows(state, code), action], 1e-300)))
+
+    def _visual(self) -> Tensor:
+        table, truth = self.sampler.table, self.sample.truth
+        if "visual" in table.labels:
+            seen = torch.from_numpy(table.labels["visual"] > 0).to(truth.state.device)[truth.state]
+        else:
+            hidden = table.emission.blind != np.arange(table.emission.n_codes)
+            seen = torch.from_numpy(hidden).to(truth.state.device)[truth.code]
+        return seen & self.sample.trajectories.mask
+
+    def _value(self) -> Tensor:
+        step, state, _ = self._visited()
+        return self._spread(self.exact.V[step, state])
 
     def _text(self, obs: Tensor) -> list[str]:
         rows = Observer(self.sampler.table, "text").rows(obs.cpu().numpy())

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from credit_envs import registry
-from credit_envs.credit import DEFAULT, Method
 from credit_envs.errors import CreditEnvsError
-from credit_envs.evaluation.config import CEILING, UNIT, Config, load_method
+from credit_envs.evaluation.config import CEILING, UNIT, Config, load_recipe
 from credit_envs.evaluation.run import Progress, evaluate_environment, gather, run
 from credit_envs.evaluation.summary import Row, summarise
+from credit_envs.recipes import DEFAULT, Recipe
 from credit_envs.table.mdp import TabularMDP
 
-EstimatorLike = str | Callable[..., Any] | Method
+EstimatorLike = str | Callable[..., Any] | Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def evaluate(
     Raises:
         CreditEnvsError: for bad arguments, before any work starts.
     """
-    wanted = [estimator] if isinstance(estimator, str | Method) or callable(estimator) else list(estimator)
+    wanted = [estimator] if isinstance(estimator, str | Recipe) or callable(estimator) else list(estimator)
     named = (
         registry.suite(environments)
         if isinstance(environments, str) and environments in registry.SUITES
@@ -79,7 +79,7 @@ def evaluate(
     )
     places: list[str | TabularMDP] = [named] if isinstance(named, str | TabularMDP) else list(named)
     in_memory = any(not isinstance(x, str) for x in [*wanted, *places])
-    names = [x if isinstance(x, str) else load_method(x).name for x in wanted]
+    names = [x if isinstance(x, str) else load_recipe(x).name for x in wanted]
     labels = [x if isinstance(x, str) else x.name for x in places]
     if len(set(labels)) < len(labels):
         raise CreditEnvsError(f"environments={labels}: expected distinct names (TabularMDP.replace(name=...))")
@@ -90,7 +90,7 @@ def evaluate(
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="credit-envs-"))
     if not in_memory:
         return open_results(run(config, folder, jobs, progress))
-    methods = [load_method(x) for x in [*wanted, *(n for n in (UNIT, CEILING) if n not in names)]]
+    recipes = [load_recipe(x) for x in [*wanted, *(n for n in (UNIT, CEILING) if n not in names)]]
     replace(
         config,
         environments=tuple(x for x in places if isinstance(x, str)) or ("credit/Pivots-v0",),
@@ -100,7 +100,7 @@ def evaluate(
     done, total = 0, len(places) * config.seeds * len(config.levels)
     for place, label in zip(places, labels, strict=True):
         table = place if isinstance(place, TabularMDP) else None
-        for _ in evaluate_environment(config, label, folder, table, methods):
+        for _ in evaluate_environment(config, label, folder, table, recipes):
             done += 1
             if progress is not None:
                 progress(done, total, label)

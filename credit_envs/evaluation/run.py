@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from credit_envs import registry
-from credit_envs.credit import METHODS, Method
 from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.config import UNIT, UNIT_GROUP, Config, provenance
 from credit_envs.evaluation.replicate import Subject, labelled
 from credit_envs.oracle.control import Rung, ladder
 from credit_envs.oracle.measure import measure, spread
+from credit_envs.recipes import Recipe, recipe
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import load, write_atomically
 
@@ -143,7 +143,7 @@ def evaluate_environment(
     environment: str,
     folder: Path,
     table: TabularMDP | None = None,
-    methods: Sequence[Method] | None = None,
+    recipes: Sequence[Recipe] | None = None,
 ) -> Iterator[Path]:
     """Does the missing cells of one environment; yields each finished cell's file."""
     slug = re.sub(r"[?&/'\":<>|*\\]", "-", environment.removeprefix("credit/").removesuffix(".npz"))
@@ -160,16 +160,15 @@ def evaluate_environment(
             return
     table = table_of(config, environment) if table is None else table
     rungs = ladder(table, config.levels)
-    write_atomically(about, json.dumps(_about(environment, table, rungs), indent=2).encode())
-    chosen = labelled(
-        config.methods() if methods is None else methods, table.discount, match_discount=config.match_discount
-    )
+    wanted = config.recipes() if recipes is None else recipes
+    write_atomically(about, json.dumps(_about(environment, table, rungs, wanted), indent=2).encode())
+    chosen = labelled(wanted, table.discount, match_discount=config.match_discount)
     for i, rung in enumerate(rungs):
         subject = None
         for (index, seed), path in files.items():
             if index != i or path.is_file():
                 continue
-            subject = subject or Subject(table, rung.policy, config.device, config.restore)
+            subject = subject or Subject(table, rung.policy, config.device, config.restore, config.staleness)
             cell = {
                 "environment": environment,
                 "policy": rung.name,
@@ -181,22 +180,22 @@ def evaluate_environment(
             yield path
 
 
-def _replicates(config: Config, subject: Subject, methods: Mapping[str, Method], seed: int) -> list[dict[str, Any]]:
+def _replicates(config: Config, subject: Subject, recipes: Mapping[str, Recipe], seed: int) -> list[dict[str, Any]]:
     steps = spread(subject.table, subject.policy).expected_steps
 
     def groups(size: int) -> int:
         return max(4, round(config.budget / (size * steps)))
 
     size = config.group_size
-    records = subject.replicate(methods, seed, groups(size), size, config.extra_steps)
+    records = subject.replicate(recipes, seed, groups(size), size, config.extra_steps)
     if size == UNIT_GROUP:
         unit = next(record for record in records if record["estimator"] == UNIT)
     else:
-        unit = subject.replicate({UNIT: METHODS[UNIT]}, seed, groups(UNIT_GROUP), UNIT_GROUP, 1)[0]
+        unit = subject.replicate({UNIT: recipe(UNIT)}, seed, groups(UNIT_GROUP), UNIT_GROUP, 1)[0]
     return [*records, {**unit, "estimator": "unit"}]
 
 
-def _about(environment: str, table: TabularMDP, rungs: Sequence[Rung]) -> dict[str, Any]:
+def _about(environment: str, table: TabularMDP, rungs: Sequence[Rung], recipes: Sequence[Recipe]) -> dict[str, Any]:
     policies = []
     for rung in rungs:
         parts = spread(table, rung.policy)
@@ -210,6 +209,7 @@ def _about(environment: str, table: TabularMDP, rungs: Sequence[Rung]) -> dict[s
         "knobs": {key: str(value) for key, value in table.knobs.items()},
         "measured": measure(table),
         "policies": policies,
+        "left_out": {one.name: reason for one in recipes if (reason := one.missing(table)) is not None},
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from credit_envs.credit.statistics import compact, group_count, group_sum
+from credit_envs.sampling.statistics import compact, group_count, group_sum
 from credit_envs.sampling.trajectories import Sample
 
 _ZERO = 1e-9
@@ -23,23 +23,25 @@ class GradientFrame:
     """Turns credit into per-group policy gradients, sparse over the (group, policy row) pairs of one sample.
 
     Args:
-        sample: rollouts in groups of equal size.
+        sample: rollouts in groups; groups without rollouts don't count.
         exact: float64 ``[rows, A]``, the exact gradient.
+        table: float64 ``[rows, A]``, the policy to be updated (default: the behaviour policy).
     """
 
-    def __init__(self, sample: Sample, exact: Tensor) -> None:
+    def __init__(self, sample: Sample, exact: Tensor, table: Tensor | None = None) -> None:
         batch = sample.trajectories
-        mask, self.n_groups = batch.mask, batch.n_groups
-        self.size = batch.n_rollouts // self.n_groups
+        mask = batch.mask
+        own, self.n_groups = compact(batch.group)
+        self.size = batch.n_rollouts / max(self.n_groups, 1)
         self.exact, self.mask = exact, mask
         rows, n_rows = batch.policy_row[mask], batch.policy_table.shape[0]
-        group = batch.group[:, None].expand_as(mask)[mask]
+        group = own[:, None].expand_as(mask)[mask]
         self._pair, self.n_pairs = compact(group * n_rows + rows)
         first = torch.zeros(self.n_pairs, dtype=torch.int64, device=mask.device)
         first[self._pair] = group * n_rows + rows
         self.pair_group, self.pair_row = first // n_rows, first % n_rows
         self._cell = self._pair * batch.policy_table.shape[1] + batch.policy_action[mask]
-        self._chance = batch.policy_table[self.pair_row]
+        self._chance = (batch.policy_table if table is None else table)[self.pair_row]
 
     def gradient(self, credit: Tensor) -> Tensor:
         """Returns the groups' gradients as float64 ``[pairs, A]`` blocks."""
@@ -95,7 +97,7 @@ def score_gradient(frame: GradientFrame, credit: Tensor, controls: Sequence[Cont
         [[float((a.gradient * b.gradient).sum()) for b in controls] for a in controls], dtype=torch.float64
     )
     cross = torch.tensor([[float((a.gradient * g).sum())] for a in controls], dtype=torch.float64)
-    beta = torch.linalg.lstsq(inner, cross, driver="gelsd").solution[:, 0].tolist()
+    beta = torch.linalg.lstsq(inner, cross, driver="gelsd").solution[:, 0].tolist() if controls else []
     # d_g = rest_g + lift has the mean of g; rest is sparse and lift is one dense vector, so sums over groups are cheap.
     rest, lift = g.clone(), torch.zeros_like(frame.exact)
     for b, control in zip(beta, controls, strict=True):
@@ -106,9 +108,9 @@ def score_gradient(frame: GradientFrame, credit: Tensor, controls: Sequence[Cont
     sum_square = float(((total + m * lift) ** 2).sum())
     return GradientScore(
         groups=m,
-        projection=float(((total / m + lift) * frame.exact).sum()),
+        projection=float(((total / max(m, 1) + lift) * frame.exact).sum()),
         mean_square=(sum_square - each_square) / (m * (m - 1)) if m > 1 else float("nan"),
-        variance=float((g**2).sum() - (frame.total(g) ** 2).sum() / m) / max(m - 1, 1),
+        variance=float((g**2).sum() - (frame.total(g) ** 2).sum() / max(m, 1)) / max(m - 1, 1),
         exact_square=float((frame.exact**2).sum()),
     )
 

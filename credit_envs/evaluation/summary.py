@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ class Replicates:
     def spending(self, draw: Ints) -> Spending:
         """What one group costs, over drawn seeds."""
         groups = self.mean("groups", draw)
-        parts = {k: self.mean(k, draw) / groups for k in ("env_steps", "policy_calls", "trained_steps", "seconds")}
+        parts = {field.name: self.mean(field.name, draw) / groups for field in fields(Spending)}
         return Spending(**parts)  # type: ignore[arg-type]
 
     def moments(self, draw: Ints) -> tuple[Floats, Floats, Floats, Floats]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 
-from credit_envs.credit import METHODS
 from credit_envs.evaluation import Interval, Results, Row
+from credit_envs.recipes import known
 from credit_envs.report.reading import PRICES, ROUNDING, Cell, by_environment, cells, number, percent, worth
 
 _SIMULATOR, _DATA = PRICES[0], PRICES[-1]
@@ -81,7 +81,7 @@ def sentence(here: Sequence[Cell]) -> str:
     """
     leads = {cell.policy: leader(cell, _SIMULATOR) for cell in here}
     others = dict.fromkeys(row.estimator for cell in here for row in cell.rivals)
-    told = [name for name in others if name == "gigpo" or name not in METHODS]
+    told = [name for name in others if name == "gigpo" or known(name) is None]
     clauses = [_measured(here) + _lead(here, leads), *(_compared(name, here, leads) for name in told), _forking(here)]
     text = "; ".join(clause for clause in clauses if clause)
     return f"{text[0].upper()}{text[1:]}."

@@ -10,9 +10,9 @@ from math import floor, isfinite, log10
 from pathlib import Path
 from typing import Any
 
-from credit_envs.credit import METHODS
 from credit_envs.evaluation import PRICE_LISTS, Config, Interval, Results, Row
 from credit_envs.evaluation.config import CEILING, UNIT
+from credit_envs.recipes import known
 
 PRICES: tuple[str, ...] = tuple(PRICE_LISTS)
 """Names of the price lists, the simulator's first."""
@@ -20,7 +20,6 @@ PRICES: tuple[str, ...] = tuple(PRICE_LISTS)
 ROUNDING = 1e-6
 """Differences from GRPO below this are rounding, not results."""
 
-_PRIVILEGED = {"state", "advantage", "projected_advantage"}
 _MATCHED = " γ="
 
 
@@ -97,7 +96,14 @@ def policy_name(policy: str) -> str:
 
 def is_reference(estimator: str) -> bool:
     """Whether an estimator sees what no learner can: true states or the exact advantage."""
-    return estimator in METHODS and bool(_PRIVILEGED & set(METHODS[estimator].needs))
+    found = known(estimator)
+    return found is not None and found.privileged
+
+
+def paper_gamma(estimator: str) -> float | None:
+    """Returns the discount of an estimator's paper, None where it takes none or is not of this package."""
+    found = known(estimator)
+    return None if found is None else found.gamma
 
 
 def one_price(row: Row) -> bool:

@@ -6,11 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, nan
 from typing import Any
 
-from credit_envs.credit import METHODS
 from credit_envs.evaluation import Interval, Row
 from credit_envs.report.html import cell, table, tag, text
 from credit_envs.report.lessons import tally
-from credit_envs.report.reading import PRICES, Cell, interval, is_reference, number, percent, policy_name, short, worth
+from credit_envs.report.reading import (
+    PRICES,
+    Cell,
+    interval,
+    is_reference,
+    number,
+    paper_gamma,
+    percent,
+    policy_name,
+    short,
+    worth,
+)
 
 _FIDELITY: Mapping[str, tuple[Callable[[Row], Interval], Callable[[float], float]]] = {
     "Pearson": (lambda row: row.pearson, lambda x: x),
@@ -127,7 +137,7 @@ def matched(found: Sequence[Cell]) -> str:
             own = here.row(name)
             if own is None:
                 continue
-            gammas = (METHODS[name].gamma if name in METHODS else None, row.estimator.rsplit("=", 1)[1])
+            gammas = (paper_gamma(name), row.estimator.rsplit("=", 1)[1])
             rows.append(
                 tag(
                     "tr",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from credit_envs.credit import METHODS
 from credit_envs.errors import need
 from credit_envs.evaluation import Results, Row
 from credit_envs.report.lessons import sentences, tally
@@ -17,6 +16,7 @@ from credit_envs.report.reading import (
     is_reference,
     number,
     one_price,
+    paper_gamma,
     percent,
     short,
     worth,
@@ -172,7 +172,7 @@ def _matched_table(found: Sequence[Cell]) -> Table | None:
             own = cell.row(name)
             if own is None:
                 continue
-            gammas = (own.estimator in METHODS and METHODS[own.estimator].gamma, row.estimator.rsplit("=", 1)[1])
+            gammas = (paper_gamma(own.estimator), row.estimator.rsplit("=", 1)[1])
             texts = [worth(r, PRICES[0]) for r in (own, row)]
             table.add_row(
                 short(cell.environment),

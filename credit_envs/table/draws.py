@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     EMISSION = 3
     ACTION = 4
     SEARCH = 5
+    JUDGE = 6
 
 
 def mix_word(key: int, word: int) -> int:
