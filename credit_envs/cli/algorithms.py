@@ -32,14 +32,19 @@ def print_algorithms() -> None:
         "pad_edge": False,
         "padding": (0, 1, 0, 0),
     }
-    presets = Table("recipe", "pieces", title="Recipes of several pieces", **plain)
+    presets = Table(title="Recipes of several pieces", **plain)
+    presets.add_column("recipe", no_wrap=True)
+    presets.add_column("pieces")
     for name, parts in PRESETS.items():
         presets.add_row(name, parts.replace("+", " + "))
     console.print(presets)
     console.print()
     passed = checks()
     for slot in SLOTS:
-        table = Table("piece", "per", "γ", "needs and costs", "status", "source", title=_TITLES[slot], **plain)
+        table = Table(title=_TITLES[slot], **plain)
+        table.add_column("piece", no_wrap=True)
+        for name in ("per", "γ", "needs and costs", "status", "source"):
+            table.add_column(name)
         for piece in (p for p in PIECES.values() if p.slot == slot):
             gamma = "" if piece.gamma is None else f"{piece.gamma:g}"
             status = f"{piece.status}, {passed[piece.name]} tests" if piece.name in passed else piece.status
