@@ -46,6 +46,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("credit/Lookup-v0", "family", "Lookup", observation="text"),
     Entry("credit/Apps-v0", "family", "Apps", observation="text"),
     Entry("credit/Sums-v0", "family", "Sums", observation="text"),
+    Entry("credit/Charts-v0", "family", "Charts", observation="both"),
     Entry("credit/Chat-v0", "family", "Chat", observation="text"),
     Entry("credit/FrozenLake-v0", "toy_text", "FrozenLake"),
     Entry("credit/CliffWalking-v0", "toy_text", "CliffWalking"),
@@ -218,6 +219,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "credit/Lookup-v0",
         "credit/Apps-v0",
         "credit/Sums-v0",
+        "credit/Charts-v0",
         "credit/Chat-v0",
         "credit/FrozenLake-v0",
         "credit/Taxi-v0",
@@ -239,6 +241,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         *_swept("credit/KeyRooms-v0", cue=_SHARES),
         *_swept("credit/FrozenLake-v0", cue=_SHARES),
         *_swept("credit/Gallery-v0", dependence=_SHARES),
+        *_swept("credit/Charts-v0", printed=_SHARES, prior=(0.25, 0.5, 0.75, 1.0)),
     ),
     "text-v0": (
         "credit/Shop-v0",
@@ -257,6 +260,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "credit/Household-v0?spell=1",
         "credit/Apps-v0?spell=1",
         "credit/Sums-v0?spell=1",
+        "credit/Charts-v0?spell=1",
         "credit/Chat-v0?spell=1",
     ),
     "team-v0": (

@@ -35,6 +35,9 @@ def requests(draw, name):
         "agents": 2,
         "plates": 1,
         "keys": 1,
+        "bars": 3,
+        "values": 3,
+        "facts": 2,
     }
     knobs = {}
     for knob_name, knob in FAMILIES[name].knobs.items():

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from credit_envs.families import apps, chat, gallery, household, key_to_door, keyrooms, lookup, pivots, shop, sums, team
+from credit_envs.families import (
+    apps,
+    charts,
+    chat,
+    gallery,
+    household,
+    key_to_door,
+    keyrooms,
+    lookup,
+    pivots,
+    shop,
+    sums,
+    team,
+)
 from credit_envs.families.family import Family, Knob
 
 FAMILIES: dict[str, Family] = {
@@ -30,6 +43,9 @@ FAMILIES: dict[str, Family] = {
     ),
     "Apps": Family("Apps", apps.build, apps.KNOBS, "Calls of several apps: read the manual, retry, check, complete."),
     "Sums": Family("Sums", sums.build, sums.KNOBS, "Column addition in tokens; a wrong digit or carry stays wrong."),
+    "Charts": Family(
+        "Charts", charts.build, charts.KNOBS, "A question about a bar chart, in tokens; few of them read the picture."
+    ),
     "Chat": Family("Chat", chat.build, chat.KNOBS, "Replies liked as a whole; preference pairs with known noise."),
 }
 
