@@ -104,14 +104,20 @@ class DeviceTable:
             reward = reward + self.reward_shift[t]
         return reward
 
-    def step(self, state: Tensor, edge: Tensor, key: Tensor, t: Tensor | int) -> tuple[Tensor, Tensor, Tensor]:
-        """Executes edges (−1: inadmissible); returns next state, reward and terminated, the cut-off included."""
+    def step(
+        self, state: Tensor, edge: Tensor, key: Tensor, t: Tensor | int, limit: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Executes edges (−1: inadmissible); returns next state, reward and terminated, the cut-off included.
+
+        A limit below the horizon cuts off earlier.
+        """
+        horizon = self.horizon if limit is None else limit
         valid = edge >= 0
         chosen = self.outcome(edge.clamp(min=0), key, t)
         nxt = torch.where(valid, self.successor[chosen], state)
         paid = self.pay(t, torch.where(valid, self.reward[chosen], self.table.inadmissible_reward))
         ended = valid & self.terminal[chosen]
-        last = (t + 1 >= self.horizon) if isinstance(t, Tensor) else torch.full_like(ended, t + 1 >= self.horizon)
+        last = (t + 1 >= horizon) if isinstance(t, Tensor) else torch.full_like(ended, t + 1 >= horizon)
         if self.cutoff_reward is not None:
             paid = paid + torch.where(last & ~ended, self.cutoff_reward[nxt], 0.0)
         return nxt, paid, ended | last

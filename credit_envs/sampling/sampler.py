@@ -50,19 +50,22 @@ class Sampler:
 
     # -- groups ----------------------------------------------------------------------------------------------------
 
-    def groups(self, n_groups: int, group_size: int, context: Tensor | None = None) -> Sample:
+    def groups(self, n_groups: int, group_size: int, context: Tensor | None = None, limit: int | None = None) -> Sample:
         """Samples groups: each draws one context, and ``group_size`` independent rollouts of it.
 
         Args:
             n_groups: number of groups.
             group_size: rollouts per group.
             context: int64 ``[n_groups]``, the contexts (default: drawn).
+            limit: steps after which rollouts are cut off, as if the horizon were there (default: the table's).
 
         Returns:
             ``n_groups · group_size`` rollouts; groups are numbered from 0, rollouts of a group are adjacent.
         """
         check_range("n_groups", n_groups, 1, 1 << 40, integer=True)
         check_range("group_size", group_size, 1, 1 << 30, integer=True)
+        if limit is not None:
+            check_range("limit", limit, 1, self.table.horizon, integer=True)
         d, device = self.dynamics, self.dynamics.device
         number = torch.arange(self._groups, self._groups + n_groups, device=device)
         if context is None:
@@ -74,7 +77,9 @@ class Sampler:
         rollout = self._new_rollouts(n_groups * group_size)
         self._groups += n_groups
         group = torch.arange(n_groups, device=device).repeat_interleave(group_size)
-        return self._record(context, rollout, group, self._keys(context, rollout, 0), d.start_state[context])
+        return self._record(
+            context, rollout, group, self._keys(context, rollout, 0), d.start_state[context], limit=limit
+        )
 
     def branches(self, sample: Sample, rollout: Tensor, step: Tensor) -> Sample:
         """Forks rollouts: each new one follows a rollout for some steps and then goes on by fresh luck.
@@ -138,6 +143,7 @@ class Sampler:
         keys: dict[str, Tensor],
         state: Tensor,
         start: Tensor | None = None,
+        limit: int | None = None,
     ) -> Sample:
         """Runs rollouts to their ends; finished ones leave the batch, so the cost is the number of steps taken.
 
@@ -151,7 +157,7 @@ class Sampler:
         while len(lane):
             code = self._emit(state, keys, t)
             choice, edge = self.policy.act(state, code, keys["action"], t)
-            nxt, paid, ended = d.step(state, edge, keys["outcome"], t)
+            nxt, paid, ended = d.step(state, edge, keys["outcome"], t, limit)
             when = t if isinstance(t, Tensor) else torch.full_like(lane, t)
             columns.append((lane, when, state, code, choice, edge, paid))
             final[lane] = nxt
