@@ -156,9 +156,9 @@ def union(tables: Sequence[TabularMDP], weights: Sequence[float] | None = None) 
 
     names = set.intersection(*(set(table.labels) for table in tables)) - {"instance"}
     labels = {name: np.concatenate([table.labels[name] for table in tables]) for name in sorted(names)}
-    if "anchor" in labels:
-        tops = np.cumsum([0, *(int(table.labels["anchor"].max()) + 1 for table in tables)])
-        labels["anchor"] = np.concatenate([table.labels["anchor"] + tops[i] for i, table in enumerate(tables)])
+    for name in {"anchor", "blind"} & set(labels):
+        tops = np.cumsum([0, *(int(table.labels[name].max()) + 1 for table in tables)])
+        labels[name] = np.concatenate([table.labels[name] + tops[i] for i, table in enumerate(tables)])
     labels["instance"] = np.repeat(np.arange(len(tables)), np.diff(states))
     cutoffs = [np.zeros(t.n_states) if t.cutoff_reward is None else t.cutoff_reward for t in tables]
     shared_views = set.intersection(*(set(table.views) for table in tables))

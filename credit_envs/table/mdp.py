@@ -57,7 +57,8 @@ class TabularMDP:
         action_names: A words.
         labels: name → int64 ``[S]``. Known to the library: ``turn`` and ``segment`` (a step belongs to the turn and the
             segment of the state it is taken in; the value is the position inside the turn, and the segment's number),
-            ``anchor`` (a structured identity key), ``instance``. Everything else is a factor of the state.
+            ``anchor`` (a structured identity key), ``blind`` (number of what is seen without the picture), ``instance``.
+            Everything else is a factor of the state.
         emission: what states look like.
         views: name → how states are shown, beside the ``state`` and ``text`` views that every table has.
         knobs: requested dial values, by dial.
