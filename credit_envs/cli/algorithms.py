@@ -42,7 +42,7 @@ def print_algorithms() -> None:
     passed = checks()
     for slot in SLOTS:
         table = Table(title=_TITLES[slot], **plain)
-        table.add_column("piece", no_wrap=True)
+        table.add_column("piece", no_wrap=True, min_width=max(map(len, PIECES)))
         for name in ("per", "γ", "needs and costs", "status", "source"):
             table.add_column(name)
         for piece in (p for p in PIECES.values() if p.slot == slot):
