@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -224,7 +225,9 @@ def test_show_measures_and_plays(capsys: pytest.CaptureFixture[str]) -> None:
     figures = {line.rsplit(maxsplit=1)[0]: line.rsplit(maxsplit=1)[1] for line in text.splitlines() if line.count("  ")}
     assert float(figures["J"]) == pytest.approx(0.25)  # two choices of two, all right
     assert float(figures["J optimal"]) == 1
-    assert "  0. You stand at pivot 1 of 2: choose well." in text
+    assert "     You stand at pivot 1 of 2: choose well.\n" in text
+    # Half of the uniform return of 1/4 stands on each of two choices of two: +1/4 for the first, +1/2 for the second.
+    assert [float(a) for a in re.findall(r"\(A ([-+.\d]+)", text) if float(a)] == [0.25, 0.5]
     assert text.rstrip().endswith("return 1")
 
 

@@ -465,3 +465,13 @@ def test_misuse_is_refused():
     masked = make_random_table(3, n_actions=3)
     with pytest.raises(CreditEnvsError, match="inadmissible ones cannot be spelled"):
         spelled_policy(masked, spell(masked), np.full((masked.n_states, 3), 1 / 3))
+
+
+def test_texts_number_no_commands():
+    """The Shop lists its commands with their numbers, which are no numbers of words."""
+    table = registry.make_table("Shop")
+    spelled = spell(table)
+    before, after = (t.view("text").rows(t.start_state)[0].splitlines() for t in (table, spelled))
+    assert [line.split("] ")[-1] for line in before] == after[:-1]
+    assert before[2].startswith("[")
+    assert after[-1] == "> _"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -13,8 +15,9 @@ from credit_envs.cli.pictures import blocks
 from credit_envs.dials import DIALS
 from credit_envs.errors import CreditEnvsError
 from credit_envs.faces.render import picture
+from credit_envs.faces.single import TabularEnv
 from credit_envs.families import FAMILIES
-from credit_envs.oracle import measure, optimal
+from credit_envs.oracle import evaluate, measure, optimal, uniform
 from credit_envs.piece import NEEDS
 from credit_envs.report.terminal import terminal
 from credit_envs.table.mdp import TabularMDP
@@ -82,37 +85,49 @@ def print_table(table: TabularMDP, play: bool = True) -> None:
     if play:
         console.print()
         for line in transcript(table):
-            console.print(line, markup=False)
+            indent = " " * (2 + len(line) - len(line.lstrip()))
+            for part in textwrap.wrap(line, console.width, subsequent_indent=indent):
+                console.print(part, markup=False)
 
 
 def transcript(table: TabularMDP, seed: int = 0) -> list[str]:
-    """Returns the lines of one episode of optimal play, in the words of the text view."""
-    best, rng = optimal(table), np.random.default_rng(seed)
-    words = table.view("text")
+    """Returns the lines of one episode of optimal play: what each step brings into view, its reward and its exact credit.
 
-    def seen(state: int) -> str:
-        shown = " ".join(str(next(iter(words.rows(np.array([state]))))).split())
-        return shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}…"
-
-    state = int(rng.choice(table.start_state, p=table.start_probability))
-    lines, total = [f"optimal play (J = {best.J:.4g}, {best.length:.4g} steps on average):", f"  0. {seen(state)}"], 0.0
-    for t in range(table.horizon):
+    Args:
+        table: the table.
+        seed: seed of the luck.
+    """
+    best, even, env = optimal(table), evaluate(table, uniform(table)), TabularEnv(table, "text")
+    menu = {f"[{a}] {name}" for a, name in enumerate(table.action_names)}
+    shown = _lines(env.reset(seed=seed)[0])
+    lines = [
+        f"optimal play (J = {best.J:.4g}, {best.length:.4g} steps on average); A: exact advantage under uniform play",
+        *(f"     {line}" for line in shown if line not in menu),
+    ]
+    total, over = 0.0, False
+    while not over:
+        t, state, code = env.t, env.state, env.snapshot().code
         edge = int(best.greedy(t)[state])
-        outcomes = np.arange(table.outcome_start[edge], table.outcome_start[edge + 1])
-        drawn = int(rng.choice(outcomes, p=table.probability[outcomes] / table.probability[outcomes].sum()))
-        reward, state = float(table.reward_at(t, table.reward[drawn])), int(table.successor[drawn])
-        ended = bool(table.terminal[drawn])
-        if t == table.horizon - 1 and not ended and table.cutoff_reward is not None:
-            reward += float(table.cutoff_reward[state])
+        first, count = int(table.edge_start[state]), int(table.n_admissible[state])
+        # What is said is the name that executes the edge under what this step shows.
+        said = table.edge_action[first + (edge - first + int(table.emission.shift[code])) % count]
+        credit = float(even.advantage_at(np.array(t), np.array(state), np.array(edge)))
+        text, reward, over, _, _ = env.step(int(said))
         total += table.discount**t * reward
         if t < _MOST_STEPS:
+            before, shown = shown, _lines(text)
             paid = f", reward {reward:.4g}" if reward else ""
-            lines.append(f"{t + 1:3d}. {table.action_names[table.edge_action[edge]]}{paid}: {seen(state)}")
-        if ended:
-            break
+            lines.append(f"{t + 1:3d}. {table.action_names[said]}   (A {credit + 0.0:+.4f}{paid})")
+            lines += [f"     {line}" for line in shown if line not in before and line not in menu]
     if t >= _MOST_STEPS:
         lines.append(f"     … {t + 1 - _MOST_STEPS} more steps")
     return [*lines, f"return {total:.4g}"]
+
+
+def _lines(text: str) -> list[str]:
+    """Lines of a text; a long line of sentences counts as one line per sentence, so that changes can be told."""
+    parts = [line for row in text.splitlines() for line in re.split(r"(?<=[a-z0-9]\.) (?=[A-Z])", row)]
+    return [part if len(part) <= _LONGEST_TEXT else f"{part[:_LONGEST_TEXT]}…" for part in parts if part]
 
 
 def imported(env_id: str, horizon: int | None, options: Mapping[str, Any]) -> TabularMDP:

@@ -207,17 +207,25 @@ def _show(game: Game, console: Console, advantages: bool) -> None:
     """Shows the last reward, the state and, unless the episode is over, the moves."""
     table, here = game.table, game.here
     console.print()
-    if console.is_terminal and "rgb" in table.views:
+    picture = "rgb" if console.is_terminal and "rgb" in table.views else "ansi"
+    words = game.text
+    if picture == "rgb":
         lines = min(_PICTURE_LINES, max(6, console.height - 14))
         console.print(blocks(render.picture(table, here.state, here.code), console.width, lines))
-    console.print(game.text, markup=False)
-    blind = table.emission.blind
-    if table.emission.renames and np.count_nonzero(blind == blind[here.code]) > 1:
+    elif picture in table.views:
+        drawn = render.words(table, here.state, here.code)
+        console.print(drawn, markup=False)
+        words = "" if drawn.endswith(words) else words
+    if words:
+        console.print(words, markup=False)
+    blind, drawn_in = table.emission.blind, picture in table.views and table.view(picture).own_layers
+    if not drawn_in and table.emission.renames and np.count_nonzero(blind == blind[here.code]) > 1:
         # Whoever sees the picture tells codes apart that share their words.
         console.print(f"In the picture, the dial is set to {int(table.emission.shift[here.code])}.", style="dim")
     if game.moves and game.moves[-1].reward:
         console.print(f"reward {game.moves[-1].reward:+.4g}", style="bold")
-    if not game.over:
+    listed = all(f"[{action}] {name}" in words for action, name in zip(game.actions, game.names, strict=True))
+    if not game.over and (advantages or not listed):
         _show_moves(game, console, advantages)
 
 

@@ -10,6 +10,7 @@ Equally likely words make no equally likely commands: :func:`spelled_policy` car
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import gymnasium
@@ -50,14 +51,14 @@ def spell(table: TabularMDP, on: bool = True, spell_pad: bool = False, max_state
         another one, then ``<pad>``. Labels: ``token`` is the position inside the command, ``turn`` the position inside
         the turn (``turn · longest + token`` where the table already had turns of several steps), ``unit_step`` what it
         was in steps, ``prefix`` numbers what was said (0: nothing); ``anchor`` tells prefixes apart, everything else is
-        inherited. A pad has the labels of the state that comes next. The view ``text`` shows what was said after ``>``;
+        inherited. A pad has the labels of the state that comes next. The view ``text`` shows what was said after ``>``, and
+        numbers no commands;
         ``tokens`` is MultiDiscrete ``[longest]``: look of the state in which the turn started, then what was said
         (1 + word, 0 for nothing yet). Planes and pictures stay as they are.
 
     Raises:
         CreditEnvsError: if names cannot be spelled, two commands of one state have the same words, the table is spelled
-            already, grows too large, or commands differ in length without
-            ``spell_pad`` where the number of turns matters.
+            already, grows too large, or commands differ in length without ``spell_pad`` where the number of turns matters.
     """
     check_range("spell", on, 0, 1, integer=True)
     check_range("spell_pad", spell_pad, 0, 1, integer=True)
@@ -119,7 +120,8 @@ def _views(spelled: TabularMDP, table: TabularMDP, trie: Trie, layout: Layout) -
 
     def sentences(states: AnyArray, rows: list[str]) -> list[str]:
         prefixes = layout.prefix[states].tolist()
-        return [f"{row}\n> {words[prefix]}_" for row, prefix in zip(rows, prefixes, strict=True)]
+        parts = zip(rows, prefixes, strict=True)
+        return [f"{_unnumbered(row, table.action_names)}\n> {words[prefix]}_" for row, prefix in parts]
 
     def numbers(states: AnyArray) -> AnyArray:
         return np.concatenate((look[states, None], said[layout.prefix[states]]), axis=1)
@@ -130,6 +132,17 @@ def _views(spelled: TabularMDP, table: TabularMDP, trie: Trie, layout: Layout) -
         "text": text.reworded(text_space(length), sentences),
         "tokens": View(gymnasium.spaces.MultiDiscrete(sizes), numbers),
     }
+
+
+def _unnumbered(text: str, commands: tuple[str, ...]) -> str:
+    """Drops the numbers of commands that a text lists, such as ``[7] go north``: words have numbers of their own."""
+
+    def bare(found: re.Match[str]) -> str:
+        number = int(found[1])
+        listed = number < len(commands) and text.startswith(commands[number], found.end())
+        return "" if listed else found[0]
+
+    return re.sub(r"\[(\d+)\] ", bare, text)
 
 
 def spelled_policy(table: TabularMDP, spelled: TabularMDP, policy: PolicyLike) -> Floats:
