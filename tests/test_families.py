@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcripts import GOLDENS as TRANSCRIPTS
 
 from credit_envs.errors import CreditEnvsError
 from credit_envs.families import FAMILIES, Knob
@@ -81,6 +82,13 @@ def test_every_instance_is_a_valid_table(name, data, seed):
 @pytest.mark.parametrize(("name", "seed"), GOLDENS)
 def test_golden_fingerprints(name, seed):
     assert FAMILIES[name].build(seed).fingerprint == GOLDENS[name, seed]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_golden_transcript_is_missing(name):
+    module = FAMILIES[name].compile.__module__.rsplit(".", 1)[1]
+    text = (TRANSCRIPTS / f"{module}.txt").read_text(encoding="utf-8")
+    assert "A is the exact advantage" in text
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -1,11 +1,13 @@
 """KeyRooms: the table against a slow game played on the map, against counts, and against paths counted by hand."""
 
+import time
 from collections import deque
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcripts import check_golden, transcript
 
 from credit_envs.families import FAMILIES
 from credit_envs.families.keyrooms_layout import make_layout, make_plan
@@ -182,14 +184,21 @@ def test_walls_plain_floor_and_lamps():
     assert table.P[lit][use] == [(1.0, beside, 0.0, False)]
 
 
-@pytest.mark.parametrize("shape", ["chain", "hub", "tree"])
-def test_sixty_stages(shape):
-    table = BUILD(2, map=shape, stages=60, room_size=6, horizon_factor=1)
+@pytest.mark.parametrize(("shape", "size"), [("chain", 6), ("hub", 6), ("tree", 6), ("hub", 4)])
+def test_sixty_stages(shape, size):
+    """Compiled in far less than 30 s; more than 700 steps, which pass 121 subgoals (key, door, …, goal) in their order."""
+    began = time.perf_counter()
+    table = BUILD(2, map=shape, stages=60, room_size=size, horizon_factor=1)
+    assert time.perf_counter() - began < 30
     steps, total = shortest(table)
     assert total == 1
     assert 700 < steps <= table.horizon
     assert table.view("grid").space.contains(table.view("grid").rows(table.start_state)[0])
     assert table.view("ansi").space.contains(table.view("ansi").rows(table.start_state)[0])
+
+    onward = table.labels["segment"][table.successor] - table.labels["segment"][table.edge_state]
+    assert set(onward.tolist()) == {0, 1}
+    assert np.array_equal(np.unique(table.labels["segment"]), np.arange(121))
 
 
 def test_maps_differ_in_how_far_keys_are_carried():
@@ -291,3 +300,7 @@ def test_longest_solution_counted_by_hand():
     assert make_plan("chain", 1, 3, 0).longest == first_stage + 4
     assert make_plan("hub", 2, 3, 0).longest == first_stage + (4 + 1 + 4 + 2 + 4 + 1 + 2) + 4
     assert BUILD(0).horizon == 8 * (2 * first_stage + 4)
+
+
+def test_golden_transcript():
+    check_golden("keyrooms", transcript(BUILD(7, stage_reward=0.4), drawn=(0, 6, 14)))

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from transcripts import check_golden, transcript
 
 from credit_envs.families import FAMILIES
 
@@ -97,3 +98,11 @@ def test_words_and_planes():
     assert planes[-1, 1, :, 1].tolist() == [0, 0, 0, 0, 1]
     assert planes[-1, 0, :, 2].tolist() == [1, 1, 0, 0, 0]
     assert len(set(text)) == len(set(ansi)) == len({p.tobytes() for p in planes}) == table.n_states
+
+
+def test_golden_transcript():
+    """Under uniform play a right choice at pivot i of n gains (a − 1)·a^-(n − i), and a filler nothing."""
+    text = transcript(BUILD(7, length=3, actions=3, fillers=1), drawn=(0, 4))
+    gains = [float(line.split(" A ")[-1]) for line in text.splitlines() if line.startswith("  > ")]
+    assert gains == [0.0741, 0, 0.2222, 0, 0.6667, 0]
+    check_golden("pivots", text)
