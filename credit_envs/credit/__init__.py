@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from credit_envs.credit import anchor_graph, exact, gigpo, grpo, monte_carlo
+from credit_envs.credit import anchor_graph, exact, gigpo, grpo, klong, monte_carlo, tree, tree_gigpo
 from credit_envs.piece import Piece
 
 _GIGPO, _VINE = "Feng et al. 2025, arXiv 2505.10978", "Kazemnejad et al. 2024, arXiv 2410.01679"
+_TREE = "Ji et al. 2025, arXiv 2509.21240"
 _some = functools.partial
 
 ADVANTAGES: tuple[Piece, ...] = (
@@ -36,6 +37,13 @@ ADVANTAGES: tuple[Piece, ...] = (
         "ours",
         1.0,
     ),
+    Piece("tree_grpo", tree.tree_grpo, "trajectory", _TREE),
+    Piece("tree_intra", tree.tree_intra, "trajectory", _TREE),
+    Piece("tree_inter", tree.tree_inter, "trajectory", _TREE),
+    Piece("tree_value", tree.tree_value, "step", f"ours, after {_TREE}", "ours"),
+    Piece("tree_value_loo", _some(tree.tree_value, leave_one_out=True), "step", f"ours, after {_TREE}", "ours"),
+    Piece("tree_gigpo", tree_gigpo.tree_gigpo, "step", f"{_TREE}; {_GIGPO}", "reconstruction", 0.95),
+    Piece("klong", klong.klong, "segment", "Liu et al. 2026, arXiv 2602.17547", "reconstruction"),
     Piece("projected", exact.projected, "step", "oracle"),
     Piece("exact", exact.exact, "step", "oracle"),
 )

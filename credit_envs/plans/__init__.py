@@ -2,10 +2,85 @@
 
 from __future__ import annotations
 
-from credit_envs.piece import Piece
-from credit_envs.plans import groups
+import functools
 
-PLANS: tuple[Piece, ...] = (Piece("groups", groups.groups, "group", "Shao et al. 2024, arXiv 2402.03300", slot="plan"),)
+from credit_envs.piece import Piece
+from credit_envs.plans import demonstrations, dynamic, groups, klong, restarts, tree, uncertainty
+
+_RAGEN, _KLONG = "Wang et al. 2025, arXiv 2504.20073", "Liu et al. 2026, arXiv 2602.17547"
+_some = functools.partial
+
+PLANS: tuple[Piece, ...] = (
+    Piece("groups", groups.groups, "group", "Shao et al. 2024, arXiv 2402.03300", slot="plan"),
+    Piece(
+        "dynamic_sampling",
+        dynamic.dynamic_sampling,
+        "group",
+        "Yu et al. 2025, arXiv 2503.14476",
+        slot="plan",
+        note="dropped groups are charged",
+    ),
+    Piece(
+        "uncertainty_filter",
+        uncertainty.uncertainty_filter,
+        "group",
+        _RAGEN,
+        slot="plan",
+        note="keeps a quarter; dropped groups are charged",
+    ),
+    Piece(
+        "ragen2_top_p",
+        _some(uncertainty.uncertainty_filter, strategy="top_p", value=0.9, include_zero=False),
+        "group",
+        f"{_RAGEN}; code of RAGEN-2",
+        slot="plan",
+        note="dropped groups are charged",
+    ),
+    Piece(
+        "ragen2_min_p",
+        _some(uncertainty.uncertainty_filter, strategy="min_p", value=0.5, include_zero=False),
+        "group",
+        f"{_RAGEN}; code of RAGEN-2",
+        slot="plan",
+        note="dropped groups are charged",
+    ),
+    Piece(
+        "trees",
+        tree.trees,
+        "trajectory",
+        "Ji et al. 2025, arXiv 2509.21240",
+        slot="plan",
+        note="forks at random steps; leaves are no independent rollouts",
+    ),
+    Piece("klong_windows", klong.klong, "segment", _KLONG, "reconstruction", slot="plan"),
+    Piece(
+        "klong_early_stage",
+        _some(klong.klong, limit=1 / 3),
+        "segment",
+        _KLONG,
+        "reconstruction",
+        slot="plan",
+        note="cut off after a third of the horizon: credit of a shorter task",
+    ),
+    Piece(
+        "restarts",
+        restarts.restarts,
+        "group",
+        "ours, after Florensa et al. 2017, arXiv 1707.05300",
+        "ours",
+        slot="plan",
+        note="forks at states where returns part; weighs states by that",
+    ),
+    Piece(
+        "with_demonstrations",
+        demonstrations.with_demonstrations,
+        "group",
+        "Yan et al. 2025, arXiv 2504.14945",
+        "reconstruction",
+        slot="plan",
+        note="one rollout per group is a demonstrator's, off-policy",
+    ),
+)
 """Every plan. Adding one: a file beside this one, and a line here."""
 
 __all__ = ["PLANS"]

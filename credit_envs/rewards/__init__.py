@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from credit_envs.piece import Piece
+from credit_envs.rewards import overlong
 
-REWARDS: tuple[Piece, ...] = ()
+REWARDS: tuple[Piece, ...] = (
+    Piece("overlong", overlong.overlong, "trajectory", "Yu et al. 2025, arXiv 2503.14476", slot="reward"),
+)
 """Every reward. Adding one: a file beside this one, and a line here."""
 
 __all__ = ["REWARDS"]
