@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from credit_envs.credit import anchor_graph, exact, gigpo, grpo, klong, monte_carlo, tree, tree_gigpo
+from credit_envs.credit import anchor_graph, anchor_mix, exact, gigpo, grpo, klong, monte_carlo, tree, tree_gigpo
 from credit_envs.piece import Piece
 
 _GIGPO, _VINE = "Feng et al. 2025, arXiv 2505.10978", "Kazemnejad et al. 2024, arXiv 2410.01679"
@@ -44,6 +44,7 @@ ADVANTAGES: tuple[Piece, ...] = (
     Piece("tree_value_loo", _some(tree.tree_value, leave_one_out=True), "step", f"ours, after {_TREE}", "ours"),
     Piece("tree_gigpo", tree_gigpo.tree_gigpo, "step", f"{_TREE}; {_GIGPO}", "reconstruction", 0.95),
     Piece("klong", klong.klong, "segment", "Liu et al. 2026, arXiv 2602.17547", "reconstruction"),
+    Piece("anchor_graph_mix", anchor_mix.anchor_graph_mix, "step", "ours", "ours", 1.0),
     Piece("projected", exact.projected, "step", "oracle"),
     Piece("exact", exact.exact, "step", "oracle"),
 )
