@@ -53,7 +53,9 @@ Text and picture together tell all states apart until the end. Labels:
   bit), for :func:`credit_envs.families.charts_judge.judge`.
 - `reference_action`: goes on correctly from what is written, and reads in the picture what is missing for the
   answer; −1 in the end. `right`: 1 while the solution can still be paid; in the end, whether it was.
-- `answer_share`: the share of all ways to go on that are paid; its unit is one over the label's largest value.
+- `reference_left`: tokens of the right solution that don't stand there yet, all of them once nothing can be paid any more;
+  in the end 0 if none is missing, else −1.
+- `answer_share`: the share of all ways to go on that are paid; its unit is one over `answer_whole`.
 
 :func:`~credit_envs.families.sums.answer_probability` and :func:`~credit_envs.families.sums.careless` read these labels.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from credit_envs.arrays import Floats, Ints
+from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import TableError
 from credit_envs.table.build import from_outcomes
 from credit_envs.table.mdp import TabularMDP
@@ -43,7 +43,7 @@ def without_image(table: TabularMDP) -> TabularMDP:
     probability = beliefs(table)[table.edge_state[edge]] * table.probability
     possible = probability > 0
     starts = np.bincount(blind[table.start_state], table.start_probability, minlength=n)
-    rows = {
+    rows: dict[str, AnyArray] = {
         "state": blind[table.edge_state[edge]],
         "action": table.edge_action[edge],
         "successor": blind[table.successor],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from credit_envs.arrays import AnyArray, Bools, Floats
+from credit_envs.arrays import AnyArray, Bools, Floats, Ints
 from credit_envs.errors import CreditEnvsError, TableError, check_range
 from credit_envs.table.draws import draws, mix_word, mix_words
 from credit_envs.table.mdp import TabularMDP
@@ -71,15 +71,22 @@ def judge(
             raise TableError(f"table={table.name!r}: expected a Charts table, with the label {name}")
     check_range("accuracy", accuracy, 0, 1)
     check_range("seed", seed, 0, 2**53, integer=True)
-    state = np.asarray(state, dtype=np.int64)
-    if state.ndim != 1 or (state.size and not (state.min() >= 0 and state.max() < table.n_states)):
-        raise CreditEnvsError(f"state: expected a vector of integers in [0, {table.n_states - 1}]")
-    number = np.arange(state.size) if number is None else np.asarray(number, dtype=np.int64)
-    if number.shape != state.shape or (number.size and number.min() < 0):
-        raise CreditEnvsError(f"number: expected {state.size} integers ≥ 0, one for each state")
+    state = _whole("state", state, table.n_states - 1)
+    number = np.arange(state.size) if number is None else _whole("number", number, 2**53)
+    if number.shape != state.shape:
+        raise CreditEnvsError(f"number: expected {state.size} integers, one for each state, got {number.size}")
     fact = np.arange(int(table.labels["key_facts"].max()))
     exists = fact < table.labels["key_facts"][state][:, None]
     truth = (table.labels["stated"][state][:, None] >> fact & 1) > 0
     keys = mix_words(mix_word(_JUDGE, seed), number)
     wrong = draws(keys[:, None], fact) < (1 - accuracy) * 2.0**53
     return Verdicts((truth ^ wrong) & exists, truth, exists)
+
+
+def _whole(name: str, values: AnyArray, high: int) -> Ints:
+    """Returns a vector of integers in [0, high] as int64."""
+    given = np.asarray(values)
+    is_whole = given.ndim == 1 and (given.dtype.kind in "iu" or not given.size)
+    if not is_whole or (given.size and (given.min() < 0 or given.max() > high)):
+        raise CreditEnvsError(f"{name}: expected a vector of integers in [0, {high}], got {given!r}")
+    return given.astype(np.int64)

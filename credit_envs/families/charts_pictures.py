@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,26 +23,30 @@ def picture(question: Question, chart: int) -> NDArray[np.uint8]:
     """Draws one of the charts of a question, uint8 ``[240, 320, 3]``: title, axis with lines, bars, names below."""
     h, n = question.values, len(question.names)
     out = np.broadcast_to(np.array(tiles.PAGE, np.float64), (ROWS, COLUMNS, 3)).copy()
-    v, u = np.indices((ROWS, COLUMNS)) + 0.5
     write(out, question.title, _LEFT, 16, 13, tiles.INK)
     level = _BASE - np.arange(h + 1) * (_BASE - _TOP) / h
     for value, y in enumerate(level.tolist()):
         if value:
-            _paint(out, tiles._box((u, v), _LEFT, y - 0.5, _RIGHT, y + 0.5), _LINE)
+            _fill(out, (_LEFT, y - 0.5, _RIGHT, y + 0.5), _LINE)
         write(out, str(value), _LEFT - 8 - width(str(value), 9), y - 4.5, 9, _PALE)
     pitch = (_RIGHT - _LEFT) / n
     size = min(9.0, 9.0 * (pitch - 4) / max(width(name, 9.0) for name in question.names))
     for bar, height in enumerate(question.heights[chart].tolist()):
         middle, half = _LEFT + (bar + 0.5) * pitch, min(0.32 * pitch, 26.0)
-        shape = tiles._box((u, v), middle - half, float(level[height]), middle + half, _BASE + 8, 4)
-        _paint(out, np.maximum(shape, v - _BASE), _PAINTS[question.colours[bar]])
+        box = (middle - half, float(level[height]), middle + half, _BASE)
+        _fill(out, box, _PAINTS[question.colours[bar]], corner=4)
         name = question.names[bar]
         write(out, name, middle - width(name, size) / 2, _BASE + 10, size, tiles.INK)
-    _paint(out, tiles._box((u, v), _LEFT, _BASE - 0.75, _RIGHT, _BASE + 0.75), tiles.INK)
+    _fill(out, (_LEFT, _BASE - 0.75, _RIGHT, _BASE + 0.75), tiles.INK)
     return np.rint(out).astype(np.uint8)
 
 
-def _paint(out: AnyArray, distance: AnyArray, colour: tiles.Colour) -> None:
-    """Paints a shape, given by its signed distance in pixels."""
-    cover = np.clip(0.5 - distance, 0, 1)[..., None]
-    out[:] = out * (1 - cover) + np.array(colour) * cover
+def _fill(out: AnyArray, box: tuple[float, float, float, float], colour: tiles.Colour, corner: float = 0) -> None:
+    """Fills a box (left, top, right, bottom, in pixels) whose upper corners are round."""
+    left, top, right, bottom = box
+    row, column = math.floor(top) - 1, math.floor(left) - 1
+    spot = out[row : math.ceil(bottom) + 1, column : math.ceil(right) + 1]
+    v, u = np.indices(spot.shape[:2]) + 0.5
+    distance = tiles._box((u + column, v + row), left, top, right, bottom + 2 * corner, corner)
+    cover = np.clip(0.5 - np.maximum(distance, v + row - bottom), 0, 1)[..., None]
+    spot[:] = spot * (1 - cover) + np.array(colour) * cover

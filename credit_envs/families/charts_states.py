@@ -156,11 +156,11 @@ def make_states(question: Question, all_facts: bool) -> States:
     asked, heights, k = question.asked, question.heights, question.asked.size
     prefixes = make_prefixes(len(question.names), question.values, k)
     reading = prefixes.notes[:, asked]
-    correct = reading[:, None, :] == heights[:, asked]
+    correct: Bools = np.asarray(reading[:, None, :] == heights[:, asked])
     stated = correct @ (1 << np.arange(k))
     alive = np.ones(stated.shape, dtype=bool)
     if all_facts:
-        stray = ((prefixes.bars >= 0) & ~np.isin(prefixes.bars, asked)).any(axis=1)
+        stray: Bools = np.any((prefixes.bars >= 0) & ~np.isin(prefixes.bars, asked), axis=1)
         alive = ~stray[:, None] & (correct | (reading == 0)[:, None, :]).all(axis=2)
     done = slice(prefixes.complete, None)
     paid = alive[done][:, :, None] & question.right(heights[:, asked])
@@ -204,7 +204,9 @@ def labels(states: States, all_facts: bool) -> dict[str, Ints]:
         "chart": spread(np.arange(charts)[None] + 0 * states.stated, ends.chart),
         "right": spread(states.alive, ends.paid),
         "reference_action": spread(question.order[_reference(states)], end - 1),
+        "reference_left": spread(4 * k + 1 - states.alive * prefixes.written[:, None], ends.paid - 1),
         "answer_share": _share(states, all_facts),
+        "answer_whole": np.full(states.playing + end.size, _ways(question)),
         "blind": spread(*_blind(states)),
         "visual": spread(_visual(states, all_facts), end),
         "stated": spread(*(_bits(part, hidden) @ powers for part in (states.stated, ends.stated))),
@@ -257,13 +259,19 @@ def _visual(states: States, all_facts: bool) -> Bools:
         right = question.right(question.heights[:, question.asked])
         last = blind[-1]
         common = np.stack([right[last == code].all(axis=0).any() for code in last])
-        return (prefixes.fact == k)[:, None] & ~common
+        return np.asarray((prefixes.fact == k)[:, None] & ~common)
     # The value of a bar matters where something that can be paid is written, and is known where it is printed.
     live = np.zeros(int(blind.max()) + 1, dtype=bool)
     live[blind[states.alive]] = True
     varies = np.array([np.unique(question.heights[:, bar]).size > 1 for bar in range(len(question.names))])
     due = (prefixes.turn == VALUE) & (varies & ~question.printed)[prefixes.current]
-    return due[:, None] & live[blind]
+    return np.asarray(due[:, None] & live[blind])
+
+
+def _ways(question: Question) -> int:
+    """Returns the number of all ways to write a solution."""
+    n, k = len(question.names), question.asked.size
+    return int(math.perm(n, k) * question.values**k * question.options.size)
 
 
 def _share(states: States, all_facts: bool) -> Ints:
@@ -272,7 +280,7 @@ def _share(states: States, all_facts: bool) -> Ints:
     n, k, h = len(question.names), question.asked.size, question.values
     n_right = question.right(question.heights[:, question.asked]).sum(axis=1)
     fact, turn = prefixes.fact, prefixes.turn
-    every = math.perm(n, k) * h**k * question.options.size
+    every = _ways(question)
     # Ways to go on: the names and values that are still to be chosen, then the answer.
     named, valued = fact + (turn > NAME), fact + (turn > VALUE)
     names = np.array([math.perm(n - i, k - i) for i in range(k + 1)])[named]
