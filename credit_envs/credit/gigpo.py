@@ -7,6 +7,7 @@
 with F = 1 by default (the released code's ``mean_norm``) or the deviation. Departures: episode statistics run per
 trajectory, as the paper's Eq. 3 says; ``rows=True`` takes them over steps as the released code does, which weighs long
 rollouts more. Statistics of equal returns are exactly zero (the released float32 code divides rounding noise by ε).
+As told elsewhere: the blend α · A^E + (1 − α) · A^S instead of the sum, ``gigpo_as_told``.
 Source: Feng et al. 2025, arXiv 2505.10978, §3; released code ``gigpo/core_gigpo.py``.
 """
 
@@ -67,6 +68,21 @@ def gigpo(
 ) -> Tensor:
     """Returns GiGPO's credit with anchors by exact observation, float64 ``[N, T]``; see :func:`gigpo_on`."""
     return gigpo_on(batch, batch.anchor, gamma, omega, norm_by_std, rows)
+
+
+def gigpo_as_told(batch: Trajectories, gamma: float = 0.95, alpha: float = 0.5, norm_by_std: bool = False) -> Tensor:
+    """Returns the as-told blend of both terms, float64 ``[N, T]``; for α > 0 it is α times GiGPO with ω = (1 − α)/α.
+
+    Args:
+        batch: rollouts in groups.
+        gamma: discount of the step returns, in [0, 1].
+        alpha: α in [0, 1], weight of the episode term.
+        norm_by_std: divide both terms by their deviation.
+    """
+    check_range("alpha", alpha, 0, 1)
+    episode = gigpo_on(batch, batch.anchor, gamma, 0.0, norm_by_std)
+    step = gigpo_on(batch, batch.anchor, gamma, 1.0, norm_by_std) - episode
+    return alpha * episode + (1 - alpha) * step
 
 
 def gigpo_similarity(batch: Trajectories, *, text: Texts, gamma: float = 0.95, threshold: float = 0.95) -> Tensor:

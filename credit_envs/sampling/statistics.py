@@ -17,9 +17,16 @@ def group_count(ids: Tensor, n: int) -> Tensor:
 
 
 def centred(
-    values: Tensor, ids: Tensor, n: int, *, norm_by_std: bool = False, epsilon: float = 1e-6, lone: str = "zero"
+    values: Tensor,
+    ids: Tensor,
+    n: int,
+    *,
+    norm_by_std: bool = False,
+    epsilon: float = 1e-6,
+    lone: str = "zero",
+    ddof: int = 1,
 ) -> Tensor:
-    """Subtracts each group's mean and, if asked, divides by its sample deviation (ddof = 1).
+    """Subtracts each group's mean and, if asked, divides by its sample deviation.
 
     Groups whose values are all equal give exactly zero: they are found by their extremes, because rounding noise
     divided by epsilon would otherwise pass for a signal.
@@ -31,6 +38,7 @@ def centred(
         norm_by_std: divide by the group's deviation + epsilon.
         epsilon: added to the deviation.
         lone: what a group of one gets: ``zero``, or its own ``value`` (released verl code, mean 0 and deviation 1).
+        ddof: what is subtracted from the count under the deviation's root: 1 (sample) or 0 (population).
     """
     count = group_count(ids, n)
     mean = group_sum(values, ids, n) / count.clamp(min=1)
@@ -41,10 +49,17 @@ def centred(
     high = high.scatter_reduce(0, ids, values, "amax")
     flat = low == high
     if norm_by_std:
-        variance = group_sum(out**2, ids, n) / (count - 1).clamp(min=1)
+        variance = group_sum(out**2, ids, n) / (count - ddof).clamp(min=1)
         out = out / (variance.sqrt() + epsilon)[ids]
     out = torch.where(flat[ids], 0.0, out)
     return torch.where((count == 1)[ids], values, out) if lone == "value" else out
+
+
+def whitened(values: Tensor, epsilon: float = 1e-8) -> Tensor:
+    """Moves numbers to mean 0 and sample variance 1, float64 ``[M]``; equal numbers become exactly zero."""
+    return centred(
+        values, torch.zeros(len(values), dtype=torch.int64, device=values.device), 1, norm_by_std=True, epsilon=epsilon
+    )
 
 
 def compact(ids: Tensor) -> tuple[Tensor, int]:
