@@ -7,6 +7,7 @@ The gradient that credit is scored by when no loss is named. Source: Williams 19
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from credit_envs.sampling.trajectories import Trajectories
@@ -20,4 +21,4 @@ def reinforce(log_prob: Tensor, batch: Trajectories, credit: Tensor) -> Tensor:
         batch: the rollouts.
         credit: float64 ``[N, T]``.
     """
-    return -(log_prob * credit * batch.mask).sum() / batch.n_rollouts
+    return -(torch.where(batch.mask, log_prob, 0.0) * torch.where(batch.mask, credit, 0.0)).sum() / batch.n_rollouts

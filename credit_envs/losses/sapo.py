@@ -41,5 +41,5 @@ def log_sigmoid_gate(log_rho: Tensor, credit: Tensor, positive: float, negative:
     """Returns log g(ρ) at log ρ ``[N, T]``; the sign of the credit (broadcast) selects τ."""
     check_range("positive", positive, 0, float("inf"), open_low=True)
     check_range("negative", negative, 0, float("inf"), open_low=True)
-    tau = torch.where(credit > 0, positive, negative)
+    tau = torch.full_like(credit, negative).masked_fill(credit > 0, positive)
     return logsigmoid(tau * (log_rho.exp() - 1)) + (4 / tau).log()
