@@ -78,9 +78,10 @@ class ActionTable:
         place = torch.searchsorted(self.key, key.contiguous()).clamp(max=len(self.key) - 1)
         return torch.where(self.key[place] == key, self.value[place, action], self.otherwise)
 
-    def replace(self, value: Tensor) -> ActionTable:
-        """Returns the table with other predictions, float64 ``[K, A]``."""
-        return dataclasses.replace(self, value=value)
+    def replace(self, value: Tensor, otherwise: float | None = None) -> ActionTable:
+        """Returns the table with other predictions, float64 ``[K, A]``, and another one for keys never seen."""
+        last = self.otherwise if otherwise is None else torch.full_like(self.otherwise, otherwise)
+        return dataclasses.replace(self, value=value, otherwise=last)
 
 
 def fit_means(key: Tensor, action: Tensor, target: Tensor, n_actions: int) -> ActionTable:
