@@ -95,9 +95,16 @@ def test_the_plan_is_the_only_way(knobs, seed):
         worse = [best.q_edges(t)[e] < best.q_edges(t)[edge] - 1e-9 or soon[e] > soon[edge] + 1e-9 for e in rivals]
         assert all(worse), (name, t)
         assert np.isfinite(even.advantage_at(t, state, edge))
+        assert table.labels["reference_left"][state] == steps - t
         taken.append(name.split()[0])
         state, t = int(table.successor[table.outcome_start[edge]]), t + 1
     assert taken == ["search", "read"] * h + ["answer"]
+    ends = table.n_admissible == 0
+    assert table.labels["reference_left"][state] == 0
+    assert np.array_equal(table.labels["reference_left"] <= 0, ends)
+    assert (
+        table.labels["answer_share"].max() == table.labels["answer_whole"].max() == table.labels["answer_whole"].min()
+    )
     assert t == steps
     assert texts(table)[state].endswith("Your answer was right.")
 
@@ -257,7 +264,7 @@ def test_dials_and_faces_apply():
 
 
 def test_known_instance():
-    assert BUILD(7).fingerprint == "1589759da3211ea9728a2c9e930c20198d2ae033c3d0e924146a6191486d4a3a"
+    assert BUILD(7).fingerprint == "3c2f26abf01228d1311adfa3a06da0d2e91ea233d8c5559e40b15f6a2f4cd3bc"
 
 
 def test_golden_transcript():

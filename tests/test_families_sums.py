@@ -243,7 +243,7 @@ def test_hidden_is_only_whether_closed_columns_are_right():
     assert len(twins)
     for a, b in twins:
         differing = {name for name, values in table.labels.items() if values[a] != values[b]}
-        assert {"right"} <= differing <= {"right", "answer_share"}
+        assert {"right"} <= differing <= {"right", "answer_share", "reference_left"}
         assert set(table.P[a]) == set(table.P[b])
 
 
@@ -287,12 +287,55 @@ def test_faces_and_dials():
 @pytest.mark.parametrize(
     ("task", "fingerprint"),
     [
-        ("solve", "c4f9af06ac5bc911d63ef84a51d1ecc14b6b20ef980f3c6680fcef270e37f4ce"),
-        ("critique", "6352f8a2474f095edf771f0bb28ae332a02191e50c18e10e919bd529696d02fd"),
+        ("solve", "0a1440d2c26b0e2174982607b45c29c9676410e6e2c810d7b7db736608f922bf"),
+        ("critique", "31ab242f36fe7f31a46e867a51348a38337bf794cb2236a944d96b60bc32f63e"),
     ],
 )
 def test_known_instance(task, fingerprint):
     assert BUILD(7, task=task).fingerprint == fingerprint
+
+
+def test_both_tasks_are_one_table_of_equal_weights():
+    solve, critique = (BUILD(5, task=task, base=4, columns=2) for task in ("solve", "critique"))
+    both = BUILD(5, task="both", base=4, columns=2)
+    check_table(both)
+    value = [oracle.evaluate(table, oracle.uniform(table)).J for table in (solve, critique, both)]
+    assert value[2] == pytest.approx((value[0] + value[1]) / 2)
+    assert oracle.optimal(both).J == 1
+    assert np.array_equal(both.labels["task"], np.repeat([0, 1], [solve.n_states, critique.n_states]))
+    assert [text(both, s) for s in range(solve.n_states)] == [text(solve, s) for s in range(solve.n_states)]
+    with pytest.raises(CreditEnvsError, match="paid='answer': expected 'working' with task='both'"):
+        BUILD(5, task="both", paid="answer")
+
+
+def test_given_is_what_stands_in_the_wrong_column():
+    table = BUILD(3, task="critique")
+    names = table.action_names
+    for state, chance in zip(table.start_state, table.start_probability, strict=True):
+        error, given = int(table.labels["error"][state]), int(table.labels["given"][state])
+        if chance == 0.5:
+            assert (error, given) == (3, 0)
+            continue
+        digit, carry = divmod(given, table.n_actions)
+        assert text(table, state).splitlines()[1 + error].endswith(f"= {names[digit]}, carry {names[carry]}")
+
+
+@settings(max_examples=20, deadline=None)
+@given(knobs=st.fixed_dictionaries(KNOBS), seed=SEEDS)
+def test_reference_left_falls_by_one_along_the_reference(knobs, seed):
+    """From 3 tokens per column to none; where something wrong was closed, all of them again."""
+    table = BUILD(seed, **knobs)
+    left, state = table.labels["reference_left"], 0
+    for i in range(3 * knobs["columns"], 0, -1):
+        assert left[state] == i
+        state = table.P[state][int(table.labels["reference_action"][state])][0][1]
+    assert left[state] == 0
+    playing = table.n_admissible > 0
+    hopeless = playing & (table.labels["right"] == 0)
+    assert np.all(left[hopeless] == 3 * knobs["columns"])
+    assert np.all(left[playing] > 0)
+    share, whole = table.labels["answer_share"], table.labels["answer_whole"]
+    assert share.max() == whole.max() == whole.min()
 
 
 def test_golden_transcript():

@@ -38,9 +38,10 @@ the subgoal being the next one, and the answer after the last), `reads` (article
 articles read, results shown), whichever useless articles were read.
 
 For process rewards there are `gold_listed` (the results list the article that the plan needs next), `answer_seen` (the
-right answer's name has been read; in the end, whether it was given), `answer_share` (see :func:`answer_probability`) and
-`reference_action` (the plan's next action; −1 when readings are used up and in the end). A verifiable reward of a turn is
-the change of such a label; the change of :func:`answer_probability` is the turn's information gain.
+right answer's name has been read; in the end, whether it was given), `answer_share` (see :func:`answer_probability`; its
+unit is one over `answer_whole`), `reference_action` (the plan's next action; −1 when readings are used up and in the end)
+and `reference_left` (steps of the plan that are still to be taken; in the end 0 if none are, else −1). A verifiable reward
+of a turn is the change of such a label; the change of :func:`answer_probability` is the turn's information gain.
 
 ## Rewards
 

@@ -130,11 +130,14 @@ def labels(world: World, notes: Notes, at: States, most: int, gives_up: bool) ->
         "gold_listed": gold_listed,
         "answer_seen": known[:, chain[-1]],
         "answer_share": _shares(world, notes)[at.notes],
+        "answer_whole": SHARES + 0 * page,
+        "reference_left": 2 * (h - resolved) + 1 - gold_listed,
         "reference_action": np.where((resolved < h) & (count == most), -1, plan),
     }
     n_ends = 2 + gives_up
     ends = np.arange(n_ends)
     after = {"segment": h, "page": OVER, "answer_share": (ends == 0) * SHARES, "answer_seen": ends == 0, "turn": 0}
+    after |= {"answer_whole": SHARES, "reference_left": -1 * (ends > 0)}
     after |= {"gold_listed": 0, "anchor": int(before["anchor"].max()) + 1 + ends}
     return {name: np.append(part, 0 * ends + after.get(name, -1)) for name, part in before.items()}
 

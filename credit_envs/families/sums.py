@@ -17,7 +17,8 @@ No state is ever visited twice: the number of tokens written is a function of th
 With `task="critique"` a finished solution is given instead, with probability 1/2 a wrong one: in one column, uniformly
 chosen, a wrong pair of digit and carry is written, and later columns follow from it. The policy goes through the columns
 and says `right` or `wrong` to each; `wrong` ends the episode and is paid if this is the column of the error. Saying
-`right` to all columns is paid if there is none.
+`right` to all columns is paid if there is none. With `task="both"` an episode is one or the other, and each solution with
+at most one error that can be written can also be given, so that critiques of one's own solutions are contexts too.
 
 Numbers differ between instances, and actions are shuffled per instance.
 
@@ -38,8 +39,11 @@ While solving, closed columns are out of sight: whether they are right is hidden
 `right` (1 while nothing wrong has been closed; in a critique, whether the solution given is right up to here; in the
 end, whether it was paid), `carry` (into the column, as written), `reference_action` (goes on correctly from what is
 written, and redoes a column that does not follow from its carry if it can; in a critique, the right judgement; −1 in the
-end), `answer_share` (the share of all ways to go on, without `redo`, that are paid; its unit is one over the label's
-largest value, which the right end has). `anchor` is what `text` shows.
+end), `reference_left` (tokens of the right solution that don't stand there yet, all of them once something wrong has been
+closed; in the end 0 if none is missing, else −1), `answer_share` (the share of all ways to go on, without `redo`, that are
+paid; its unit is one over `answer_whole`). In a critique `error` is the column of the error (their number if there is
+none) and `given` what stands there, as number of the digit's action · A + number of the carry's; with `task="both"` both
+are −1 while solving, and `task` is 0 or 1. `anchor` is what `text` shows.
 
 ## Rewards
 
@@ -48,12 +52,12 @@ largest value, which the right end has). `anchor` is what `text` shows.
 ## Starting State
 
 Nothing written. In a critique the given solution is a context: the right one has probability 1/2, each wrong one an
-equal share of the rest of its column's.
+equal share of the rest of its column's. With `task="both"` a critique has probability 1/2.
 
 ## Episode End
 
 With the marker of the last column; in a critique with `wrong` or after the last column. The horizon is the length of
-the longest solution, `3·(columns + repairs)`, and `columns` in a critique.
+the longest solution, `3·(columns + repairs)`, and `columns` where there are only critiques.
 
 ## Arguments
 
@@ -62,7 +66,7 @@ the longest solution, `3·(columns + repairs)`, and `columns` in a critique.
 - `base` (default 10): base of the number system.
 - `repairs` (default 1): how often a column may be redone. Without effect on a critique.
 - `paid` (default `"working"`): what must be right, see Description. Without effect on a critique.
-- `task` (default `"solve"`): write a solution or judge one.
+- `task` (default `"solve"`): write a solution (`"solve"`), judge one (`"critique"`), or either (`"both"`).
 - `permute` (default False): write digits with letters that differ between instances; the text says which.
 
 ## References
@@ -82,9 +86,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from credit_envs.arrays import AnyArray, Floats, Ints
-from credit_envs.errors import TableError, check_range
+from credit_envs.errors import CreditEnvsError, TableError, check_range
 from credit_envs.families.family import Knob
-from credit_envs.families.sums_critique import compile_critique
+from credit_envs.families.sums_critique import compile_critique, join_critique
 from credit_envs.families.sums_question import Question, make_question, numbered
 from credit_envs.table.build import from_outcomes
 from credit_envs.table.emission import Emission
@@ -100,7 +104,7 @@ KNOBS = {
     "base": Knob(10, 4, 16, "base of the number system"),
     "repairs": Knob(1, 0, 3, "how often a column may be redone"),
     "paid": Knob("working", choices=("working", "answer"), doc="what must be right: answer and carries, or the answer"),
-    "task": Knob("solve", choices=("solve", "critique"), doc="write a solution or judge one"),
+    "task": Knob("solve", choices=("solve", "critique", "both"), doc="write a solution, judge one, or either"),
     "permute": Knob(False, choices=(False, True), doc="write digits with letters that differ between instances"),
 }
 
@@ -108,12 +112,21 @@ KNOBS = {
 def build(
     instance_seed: int, *, terms: int, columns: int, base: int, repairs: int, paid: str, task: str, permute: bool
 ) -> TabularMDP:
-    """Builds one instance; states are numbered by the tokens written."""
+    """Builds one instance; states are numbered by the tokens written.
+
+    Raises:
+        CreditEnvsError: for both tasks where they do not agree on what is right.
+    """
     knobs = {name: value for name, value in locals().items() if name in KNOBS}
+    if task == "both" and paid != "working":
+        raise CreditEnvsError(
+            f"paid={paid!r}: expected 'working' with task='both', as a critique judges all that is written"
+        )
     question = make_question(instance_seed, terms, columns, base, permute, extra=2)
     if task == "critique":
         return compile_critique(question, knobs)
-    return _compile(question, repairs, paid == "working", knobs)
+    solve = _compile(question, repairs, paid == "working", knobs)
+    return solve if task == "solve" else join_critique(solve, compile_critique(question, knobs), knobs)
 
 
 def answer_probability(table: TabularMDP, policy: PolicyLike) -> Floats:
@@ -242,6 +255,8 @@ def _labels(question: Question, sizes: tuple[int, ...], code: Ints, written: Int
     sound &= (turn < 2) | (out == question.carry[column]) | ~checked
     carries = column * working + (checked & (turn == 2))
     share = right * sound * base ** (column + (turn > 0)) * terms**carries
+    standing = right * (3 * column + turn * sound)
+    whole = base**n * terms ** (n if working else 1)
     total = question.total(column, carry)
     slipped = (digit != total % base) | (out != total // base)
     close = base + (slipped & (left > 0))
@@ -259,7 +274,9 @@ def _labels(question: Question, sizes: tuple[int, ...], code: Ints, written: Int
         "right": np.append(right, [0, 1]),
         "carry": np.append(carry, [-1, -1]),
         "reference_action": np.append(question.order[token], [-1, -1]),
-        "answer_share": np.append(share, [0, base**n * terms ** (n if working else 1)]),
+        "reference_left": np.append(3 * n - standing, [-1, 0]),
+        "answer_share": np.append(share, [0, whole]),
+        "answer_whole": np.full(code.size + 2, whole),
     }
 
 

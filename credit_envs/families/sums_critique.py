@@ -1,4 +1,4 @@
-"""The critique of Sums: solutions that are given, right or with one error, to be judged column by column."""
+"""The critique of Sums: given solutions, right or with one error, are judged column by column; alone or beside solving."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from credit_envs.arrays import AnyArray, Ints
 from credit_envs.families.sums_question import Question
-from credit_envs.table.build import from_outcomes
+from credit_envs.table.build import from_outcomes, union
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.view import View, text_space
 
@@ -63,12 +63,17 @@ def compile_critique(question: Question, knobs: dict[str, Any]) -> TabularMDP:
         "right": np.append(error > column, ends),
         "carry": np.append(into[given, column], 0 * ends - 1),
         "reference_action": np.append(question.order[base + (error == column)], 0 * ends - 1),
+        "error": np.append(error, 0 * ends - 1),
+        "given": np.append(_given(question, digit, carry, wrong)[given], 0 * ends - 1),
     }
 
     # One judgement of two is right in each column up to the error, or in all of them.
     left = np.where(error < n, error + 1, n) - column
     share = np.where(error >= column, 2 ** np.maximum(n - left, 0), 0)
     labels["answer_share"] = np.append(share, 2**n * ends)
+    labels["answer_whole"] = np.full(over + 2, 2**n)
+    missing = np.minimum(error + 1, n) - np.where(error >= column, column, 0)
+    labels["reference_left"] = np.append(missing, ends - 1)
 
     choice = f"Tokens: [{question.order[base]}] right [{question.order[base + 1]}] wrong"
 
@@ -105,3 +110,28 @@ def compile_critique(question: Question, knobs: dict[str, Any]) -> TabularMDP:
         knobs=knobs,
         validated=False,
     )
+
+
+def _given(question: Question, digit: Ints, carry: Ints, wrong: Ints) -> Ints:
+    """Returns what stands in the wrong column as ``digit · A + carry`` in numbers of actions, 0 without an error."""
+    n, last = question.columns, np.minimum(wrong, question.columns - 1)
+    row, order = np.arange(wrong.size), question.order
+    return np.where(wrong < n, order[digit[row, last]] * order.size + order[carry[row, last]], 0)
+
+
+def join_critique(solve: TabularMDP, critique: TabularMDP, knobs: dict[str, Any]) -> TabularMDP:
+    """Puts both tasks of one question into one table: writing a solution is one context, judging the others.
+
+    Each task has probability 1/2. The shared action names are ``written name|name in a critique`` where they differ. The
+    label ``task`` is 0 or 1; ``error`` and ``given`` are −1 in the first task.
+    """
+    blank = np.full(solve.n_states, -1)
+    names = [a if a == b else f"{a}|{b}" for a, b in zip(solve.action_names, critique.action_names, strict=True)]
+    both = union(
+        [
+            solve.replace(labels={**solve.labels, "error": blank, "given": blank}),
+            critique.replace(horizon=solve.horizon),
+        ]
+    )
+    labels = {"task" if name == "instance" else name: values for name, values in both.labels.items()}
+    return both.replace(name=solve.name, labels=labels, action_names=tuple(names), knobs=knobs)
