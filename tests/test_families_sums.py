@@ -304,8 +304,6 @@ def test_both_tasks_are_one_table_of_equal_weights():
     assert oracle.optimal(both).J == 1
     assert np.array_equal(both.labels["task"], np.repeat([0, 1], [solve.n_states, critique.n_states]))
     assert [text(both, s) for s in range(solve.n_states)] == [text(solve, s) for s in range(solve.n_states)]
-    with pytest.raises(CreditEnvsError, match="paid='answer': expected 'working' with task='both'"):
-        BUILD(5, task="both", paid="answer")
 
 
 def test_given_is_what_stands_in_the_wrong_column():

@@ -86,7 +86,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from credit_envs.arrays import AnyArray, Floats, Ints
-from credit_envs.errors import CreditEnvsError, TableError, check_range
+from credit_envs.errors import TableError, check_range
 from credit_envs.families.family import Knob
 from credit_envs.families.sums_critique import compile_critique, join_critique
 from credit_envs.families.sums_question import Question, make_question, numbered
@@ -112,16 +112,8 @@ KNOBS = {
 def build(
     instance_seed: int, *, terms: int, columns: int, base: int, repairs: int, paid: str, task: str, permute: bool
 ) -> TabularMDP:
-    """Builds one instance; states are numbered by the tokens written.
-
-    Raises:
-        CreditEnvsError: for both tasks where they do not agree on what is right.
-    """
+    """Builds one instance; states are numbered by the tokens written."""
     knobs = {name: value for name, value in locals().items() if name in KNOBS}
-    if task == "both" and paid != "working":
-        raise CreditEnvsError(
-            f"paid={paid!r}: expected 'working' with task='both', as a critique judges all that is written"
-        )
     question = make_question(instance_seed, terms, columns, base, permute, extra=2)
     if task == "critique":
         return compile_critique(question, knobs)
