@@ -19,8 +19,8 @@ from torch import Tensor
 
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.piece import Fresh, Noise
-from credit_envs.sampling.packing import Packing, following
-from credit_envs.sampling.statistics import group_count, group_sum, returns_to_go
+from credit_envs.sampling.packing import Packing, earned, following
+from credit_envs.sampling.statistics import group_count, group_sum
 from credit_envs.sampling.tabular import ActionTable, fit_means
 from credit_envs.sampling.trajectories import Trajectories
 
@@ -43,13 +43,13 @@ def fitted(batch: Trajectories, key: Tensor, gamma: float, fit: str = "mc") -> A
     """
     if fit not in FITS:
         raise CreditEnvsError(f"fit={fit!r}: expected one of {FITS}")
-    mask = batch.mask
-    to_go = returns_to_go(batch.reward, mask, gamma)[mask]
+    mask, packing = batch.mask, Packing(batch.mask)
+    to_go = earned(packing, batch.reward, gamma)[packing.mask]
     table = fit_means(key[mask], torch.zeros_like(key[mask]), to_go, 1)
     if fit == "mc":
         return table
     flat = torch.searchsorted(table.key, key[mask])
-    packing, ids = Packing(mask), torch.zeros_like(key)
+    ids = torch.zeros_like(key)
     ids[packing.mask] = flat
     goes_on = following(packing.mask)[packing.mask]
     after = following(ids)[packing.mask]

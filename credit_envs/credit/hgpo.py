@@ -19,8 +19,8 @@ from torch import Tensor
 
 from credit_envs.errors import check_range
 from credit_envs.sampling.anchors import scoped
-from credit_envs.sampling.packing import Packing
-from credit_envs.sampling.statistics import centred, compact, returns_to_go
+from credit_envs.sampling.packing import Packing, earned
+from credit_envs.sampling.statistics import centred, compact
 from credit_envs.sampling.trajectories import Trajectories
 
 _ROUNDING = 1e-12
@@ -53,7 +53,7 @@ def hgpo_on(
     check_range("alpha", alpha, 0, 100)
     packing = Packing(batch.mask)
     taken = packing.mask
-    to_go = packing.pack(returns_to_go(batch.reward, batch.mask, gamma))
+    to_go = earned(packing, batch.reward, gamma)
     own, n = torch.zeros_like(anchor), 0
     own[taken], n = scoped(batch, anchor)
     vote, weight = torch.zeros_like(to_go), torch.zeros_like(to_go)

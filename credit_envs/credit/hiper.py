@@ -28,8 +28,8 @@ from credit_envs.credit.critics import fitted, predicted
 from credit_envs.credit.hae import Layout, ahead, boundaries_at, hierarchical
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.piece import Fresh, Labels
-from credit_envs.sampling.packing import Packing, following
-from credit_envs.sampling.statistics import centred, returns_to_go
+from credit_envs.sampling.packing import Packing, earned, following
+from credit_envs.sampling.statistics import centred
 from credit_envs.sampling.tabular import fit_means
 from credit_envs.sampling.trajectories import Trajectories
 
@@ -165,9 +165,10 @@ def switch_term(batch: Trajectories, labels: Labels, data: Trajectories, gamma: 
     packing = Packing(batch.mask)
     _, layout, switched, said = read_plan(labels, packing)
     words = torch.unique(packing.pack(batch.action)[said & switched])
-    to_go = returns_to_go(data.reward, data.mask, gamma)
+    whole = Packing(data.mask)
+    to_go = earned(whole, data.reward, gamma)[whole.mask]
     chose = torch.isin(data.action, words).long()
-    critic = fit_means(data.anchor[data.mask], chose[data.mask], to_go[data.mask], 2)
+    critic = fit_means(data.anchor[data.mask], chose[data.mask], to_go, 2)
     anchor = packing.pack(batch.anchor)
     gap = critic.at(anchor, torch.ones_like(anchor)) - critic.at(anchor, torch.zeros_like(anchor))
     chance = layout.over_turn(packing.pack(batch.log_prob), said).exp()

@@ -20,7 +20,7 @@ from credit_envs.credit.gae import gae
 from credit_envs.credit.grpo import grpo
 from credit_envs.credit.grpo import rloo as leave_one_out
 from credit_envs.errors import check_range
-from credit_envs.sampling.statistics import group_count, returns_to_go
+from credit_envs.sampling.statistics import group_count
 from credit_envs.sampling.trajectories import Trajectories
 
 _ROUNDING = 1e-12
@@ -45,6 +45,6 @@ def loop(batch: Trajectories, rw_norm: bool = False, threshold: float = 0.01) ->
 
 def loop_as_told(batch: Trajectories, gamma: float = 0.95, lam: float = 0.95) -> Tensor:
     """Returns the as-told variant, float64 ``[N, T]``: GAE over V̂_t = Σ_k γ^k r_{t+k}, which is zero everywhere."""
-    to_go = returns_to_go(batch.reward, batch.mask, gamma)
+    to_go = gae(batch.reward, torch.zeros_like(batch.reward), batch.mask, gamma, 1.0)
     out = gae(batch.reward, to_go, batch.mask, gamma, lam)
     return torch.where(out.abs() <= _ROUNDING * to_go.abs().max(), 0.0, out)

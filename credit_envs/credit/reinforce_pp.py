@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from credit_envs.errors import check_range
-from credit_envs.sampling.statistics import centred, returns_to_go, whitened
+from credit_envs.sampling.packing import Packing, earned
+from credit_envs.sampling.statistics import centred, whitened
 from credit_envs.sampling.trajectories import Trajectories
 
 
@@ -36,7 +37,8 @@ def reinforce_pp(
         whiten: to mean 0 and variance 1 over the steps of the batch.
     """
     check_range("gamma", gamma, 0, 1)
-    out = returns_to_go(_paid(batch, beta, reference), batch.mask, gamma)
+    packing = Packing(batch.mask)
+    out = packing.unpack(earned(packing, _paid(batch, beta, reference), gamma))
     if whiten:
         out[batch.mask] = whitened(out[batch.mask])
     return out

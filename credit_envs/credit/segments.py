@@ -20,8 +20,8 @@ from credit_envs.credit.critics import fitted, predicted
 from credit_envs.credit.hae import Layout, boundaries_at, hierarchical
 from credit_envs.errors import check_range
 from credit_envs.piece import Fresh
-from credit_envs.sampling.packing import Packing
-from credit_envs.sampling.statistics import centred, compact, returns_to_go
+from credit_envs.sampling.packing import Packing, earned
+from credit_envs.sampling.statistics import centred, compact
 from credit_envs.sampling.trajectories import Trajectories
 
 
@@ -79,10 +79,9 @@ def hiper_as_told(
         norm_by_std: divide each by its deviation.
     """
     check_range("gamma", gamma, 0, 1)
-    mask = batch.mask
-    packing = Packing(mask)
+    packing = Packing(batch.mask)
     taken, segment = packing.mask, packing.pack(batch.segment)
-    to_go = packing.pack(returns_to_go(batch.reward, mask, gamma))
+    to_go = earned(packing, batch.reward, gamma)
     group = batch.group[:, None].expand_as(taken)
     column = torch.arange(taken.shape[1], device=taken.device).expand_as(taken)
     first = taken.clone()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from credit_envs.sampling.statistics import returns_to_go
+
 
 class Packing:
     """Moves the taken steps of each rollout together, so that the next column is the next step.
@@ -35,6 +37,17 @@ class Packing:
             return torch.where(to, values, out)
         out[to] = values[at]
         return out
+
+
+def earned(packing: Packing, reward: Tensor, gamma: float) -> Tensor:
+    """Returns the discounted return from each step on, packed, float64 ``[N, T]``; γ acts per step that was taken.
+
+    Args:
+        packing: of the rollouts' mask.
+        reward: float64 ``[N, T]``, as it stands in the batch; what stands at masked steps is ignored.
+        gamma: discount.
+    """
+    return returns_to_go(packing.pack(reward), packing.mask, gamma)
 
 
 def following(packed: Tensor) -> Tensor:
