@@ -125,8 +125,19 @@ def report(folder: Name, docs: Path | None = None) -> int:
     return 0
 
 
-def list_() -> int:
-    """List environments with their knobs, dials, and what algorithms may ask for."""
+def list_(docs: Path | None = None) -> int:
+    """List environments with their knobs, dials, and what algorithms may ask for.
+
+    Args:
+        docs: Folder in which to write what every knob and dial reaches as environments.md (takes minutes) instead.
+    """
+    if docs is not None:
+        from credit_envs.report.environments import environments_page
+
+        page = environments_page(lambda name: print(f"list: measuring {name}", file=sys.stderr, flush=True))
+        write_atomically(docs / "environments.md", page.encode())
+        print(f"page: {docs / 'environments.md'}")
+        return 0
     from credit_envs.cli import inspection
 
     inspection.print_lists()
