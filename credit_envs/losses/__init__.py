@@ -8,7 +8,7 @@ from credit_envs.losses import cispo, dpo, gmpo, gspo, loop, ppo, reinforce, sap
 from credit_envs.piece import Piece
 
 _some = functools.partial
-_GSPO, _LOOP = "Zheng et al. 2025, arXiv 2507.18071", "Chen et al. 2025, arXiv 2502.01600, §4"
+_GSPO, _LOOP = "Zheng et al. 2025, arXiv 2507.18071", "Chen et al. 2025, arXiv 2502.01600"
 _SSPO = "Glazyrina et al. 2026, arXiv 2602.19327"
 _grpo = _some(ppo.ppo, mode="seq-mean-token-mean", dual=None)
 _wide = {"low": 0.2, "high": 0.2}
@@ -29,13 +29,13 @@ LOSSES: tuple[Piece, ...] = (
     Piece("loop_token", loop.loop, "step", _LOOP, slot="loss"),
     Piece("loop_turn", _some(loop.loop, level="turn"), "turn", _LOOP, slot="loss"),
     Piece("loop_trajectory", _some(loop.loop, level="trajectory"), "trajectory", _LOOP, slot="loss"),
-    Piece("gspo", gspo.gspo, "trajectory", f"{_GSPO}, Eq. 5–7", slot="loss", note="bounds for thousands of tokens"),
+    Piece("gspo", gspo.gspo, "trajectory", _GSPO, slot="loss", note="bounds for thousands of tokens"),
     Piece("gspo_wide", _some(gspo.gspo, **_wide), "trajectory", f"{_GSPO}; PPO's bounds", "ours", slot="loss"),
     Piece(
         "gspo_token",
         gspo.gspo_token,
         "trajectory",
-        f"{_GSPO}, Eq. 13–15",
+        _GSPO,
         slot="loss",
         note="bounds for thousands of tokens",
     ),

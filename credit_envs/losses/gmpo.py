@@ -4,7 +4,7 @@
 
 A step with positive credit is held below ε_h, one with negative credit above −ε_l; a step without credit counts as ratio 1.
 Ā_i is the rollout's mean credit, which is the credit itself where a rollout has one number; step credit is averaged away.
-The wide default e^{±0.4} is the paper's. Source: Zhao et al. 2025, arXiv 2507.20673, Eq. 4; verl ``geo_mean``.
+The wide default e^{±0.4} is the paper's. Source: Zhao et al. 2025, arXiv 2507.20673; verl ``geo_mean``.
 """
 
 from __future__ import annotations

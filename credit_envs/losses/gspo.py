@@ -9,8 +9,7 @@ credit that is one number per rollout the two have the same gradient. They diffe
 GSPO-token.
 
 The default bounds are the paper's, 3·10⁻⁴ and 4·10⁻⁴, made for answers of thousands of tokens: the geometric mean of few
-ratios strays much further, so short rollouts need wide bounds. Source: Zheng et al. 2025, arXiv 2507.18071, Eq. 5–7
-(GSPO), Eq. 13–15 (GSPO-token).
+ratios strays much further, so short rollouts need wide bounds. Source: Zheng et al. 2025, arXiv 2507.18071, §4.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Ratios are products, so they fan out with the length of a unit; that is what the
 have one gradient up to the weight 1/|U_i|. LOOP's advantage is the leave-one-out return, one number per rollout; credit that
 differs within a unit counts by its mean wherever nothing is clipped. ε isn't in the paper; 0.1 is the released setting.
 Released-code quirk as a flag: ``released`` clips at [1/(1 + ε), 1 + ε] instead of 1 ± ε. Source: Chen et al. 2025,
-arXiv 2502.01600, §4; released code apple/ml-loop.
+arXiv 2502.01600; released code apple/ml-loop.
 """
 
 from __future__ import annotations
