@@ -7,6 +7,9 @@ With γ = λ = γ_h = 1 it is flat token GAE; with one turn it is token GAE for 
 is GAE over turns with γ_h. [R] What is paid before a turn's last token counts at the turn level with the turn, undiscounted
 within it (released code sees rewards at last tokens only, where the question doesn't arise).
 
+With the exact values as critic its mean is A only for λ = 1, or where all turns have one length: whether a token is a turn's
+last is known once it is said, so where saying it decides that, V̂ at last tokens is a choice in hindsight.
+
 Released-code quirk as a flag: ``boundaries="reward"`` takes every non-zero reward for the end of a turn, so that turns
 which paid nothing are merged with the next one; a rollout's last token is always an end here (the code would crash).
 Sources: RAGEN's released code (Wang et al. 2025, arXiv 2504.20073); the paper itself describes token-level PPO only.
