@@ -7,8 +7,9 @@
 Nothing is rolled out from inside: values come from *overlap*, rollouts that share a key. The key is the whole history by
 default, as in the paper, so where no history repeats Q̂ is the single return. In a table the cross-entropy has its minimum
 at the mean of the labels; with ``updates`` it is approached by that many full-batch gradient steps from Q = ½ (rate 4, the
-loss summed in units of the most visited pair: the largest that cannot overshoot). At γ = 1 and with the reward at the end, Q̂ → Q^π as rollouts grow. Rewards paid on the way are part of y, so that Q̂ also holds what was
-earned before s: the same for all actions of a history, hence without effect on preferences.
+loss summed in units of the most visited pair: the largest that cannot overshoot). At γ = 1 and with the reward at the end,
+Q̂ → Q^π as rollouts grow. Rewards paid on the way are part of y, so that Q̂ also holds what was earned before s: the same
+for all actions of a history, hence without effect on preferences.
 
 Variants of the paper: ``delta`` fits f on the order of actions alone, −log σ(f_w − f_l) over pairs of one key whose targets
 differ by more than δ (their scale is that of the number of updates); ``shaped`` has labels of
@@ -92,16 +93,31 @@ def fit(
     return model if updates is None else _by_gradient(model, updates)
 
 
-def agent_prm_q(batch: Trajectories, *, fresh: Fresh, gamma: float = 0.95, identity: str = "history") -> Trajectories:
+def agent_prm_q(
+    batch: Trajectories,
+    *,
+    fresh: Fresh,
+    gamma: float = 0.95,
+    identity: str = "history",
+    from_start: bool = False,
+    target: str = "outcome",
+    delta: float | None = None,
+) -> Trajectories:
     """Returns the batch with Q_φ(s_t, a_t) as ``step_reward``, the model fitted on as many fresh groups.
 
     Args:
         batch: rollouts.
         fresh: see :class:`~credit_envs.piece.Fresh`.
-        gamma: discount of the labels.
-        identity: which steps share a key.
+        gamma: see :func:`fit`, like the options that follow.
+        identity: likewise.
+        from_start: likewise.
+        target: likewise.
+        delta: likewise.
+
+    Raises:
+        CreditEnvsError: for an option out of range.
     """
-    model = fit(fresh(batch.n_groups), gamma, identity)
+    model = fit(fresh(batch.n_groups), gamma, identity, from_start, target, delta)
     score = model.at(keys(batch, identity), batch.policy_action)
     return batch.replace(step_reward=torch.where(batch.mask, score, 0.0))
 
