@@ -24,6 +24,7 @@ from credit_envs.errors import CreditEnvsError, unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from credit_envs.sampling.search import SearchResult
     from credit_envs.sampling.trajectories import Trajectories
 
 PieceFunction = Callable[..., Any]
@@ -57,6 +58,16 @@ class Demonstrations(Protocol):
 
     def __call__(self, rollouts: int, skill: float) -> Trajectories:
         """Samples the rollouts."""
+        ...
+
+
+class Search(Protocol):
+    """Tree search from inside a batch: (rollout ``[M]``, step ``[M]``, simulations, c, rule) → Q and visits; metered."""
+
+    def __call__(
+        self, rollout: Tensor, step: Tensor, simulations: int, c: float = 2**0.5, rule: str = "uct", nodes: bool = False
+    ) -> SearchResult:
+        """Searches; ``nodes`` asks for the statistics of all nodes."""
         ...
 
 

@@ -9,6 +9,7 @@ from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.policy import PolicyLike, as_policy
 from credit_envs.sampling.device import DevicePolicy, DeviceTable
 from credit_envs.sampling.draws import draws, mix_words, select_segment, streams
+from credit_envs.sampling.search import Fold, SearchResult, search
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, Truth, numbered
 from credit_envs.table.draws import EPISODE, Purpose
 from credit_envs.table.mdp import TabularMDP
@@ -46,7 +47,13 @@ class Sampler:
         self.dynamics = DeviceTable(table, device)
         self.policy = DevicePolicy(self.dynamics, as_policy(table, policy))
         self.meter = Meter()
-        self._groups = self._rollouts = self._branches = self._nodes = 0
+        self._groups = self._rollouts = self._branches = self._nodes = self._searches = 0
+        self._folds: dict[int, Fold | None] = {}
+
+    def follow(self, probability: Tensor) -> None:
+        """Changes the policy's probabilities, float64 ``[rows, A]`` on the sampler's device; counters go on."""
+        self.policy.follow(probability)
+        self._folds.clear()
 
     # -- groups ----------------------------------------------------------------------------------------------------
 
@@ -272,6 +279,34 @@ class Sampler:
                 lane, state, t, weight = lane[on], state[on], t[on], weight[on]
                 keys = {name: key[on] for name, key in keys.items()}
         return total.view(-1, k)
+
+    # -- search ----------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        sample: Sample,
+        rollout: Tensor,
+        step: Tensor,
+        simulations: int,
+        c: float = 2**0.5,
+        rule: str = "uct",
+        nodes: bool = False,
+    ) -> SearchResult:
+        """Searches from inside rollouts, see :func:`credit_envs.sampling.search.search`.
+
+        Args:
+            sample: where the states come from.
+            rollout: int64 ``[M]``, index of the rollout.
+            step: int64 ``[M]``, step to search from.
+            simulations: per root; every simulated step is charged.
+            c: weight of exploration.
+            rule: ``uct``, ``puct``, ``policy`` or ``agent_q``.
+            nodes: whether to return the statistics of all nodes.
+
+        Raises:
+            CreditEnvsError: for arguments out of range, or if the sampler was made with ``restore="none"``.
+        """
+        return search(self, sample, rollout, step, simulations, c, rule, nodes=nodes)[0]
 
     def _keys(self, context: Tensor, rollout: Tensor, branch: Tensor | int) -> dict[str, Tensor]:
         keys = {"action": streams(self.seed, Purpose.ACTION, context, rollout, branch)}

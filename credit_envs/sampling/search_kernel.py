@@ -1,0 +1,399 @@
+"""The numba kernel of tree search: one root after the other, so that a tree stays in the cache; compiled on first use.
+
+Arrays of records are passed one by one: numba counts references to every array of a tuple at every access, which costs a
+factor of twenty.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from credit_envs.table.draws import BITS, GOLDEN, MIX_1, MIX_2, ONE
+
+UCT, PUCT, POLICY, AGENT_Q = range(4)
+
+PROPOSE, RANK = 1 << 40, 1 << 41
+"""Step words of the draws that pick a node's proposals and that rank them; steps of play use 2t and 2t + 1."""
+
+ROOT = 1 << 42
+"""Simulation word of the root's own proposals; other nodes belong to the simulation that made them."""
+
+STATE = np.dtype(
+    [("cutoff", np.float64), ("first", np.int32), ("moves", np.int32), ("admissible", np.int32)], align=True
+)
+"""A state: what its cut-off pays, its first move, how many there are, and how many of them are edges (the first ones)."""
+
+MOVE = np.dtype([("play", np.int64), ("prior", np.float64), ("outcome", np.int32), ("outcomes", np.int32)])
+"""A move: the policy's threshold and probability, its first outcome and how many there are."""
+
+OUTCOME = np.dtype(
+    [
+        ("threshold", np.int64),
+        ("reward", np.float64),
+        ("probability", np.float64),
+        ("successor", np.int32),
+        ("terminal", np.int32),
+    ]
+)
+"""An outcome of a move."""
+
+NODE = np.dtype(
+    [
+        ("total", np.float64),
+        ("state", np.int32),
+        ("step", np.int32),
+        ("parent", np.int32),
+        ("begin", np.int32),
+        ("end", np.int32),
+        ("visits", np.int32),
+        ("sibling", np.int32),
+    ],
+    align=True,
+)
+"""A node: sum of the returns from it (its own evaluation included), where it stands, the branch that leads to it, its own
+branches, how many simulations left by them, and the node made before it behind the same branch (−1 without)."""
+
+BRANCH = np.dtype(
+    [
+        ("play", np.int64),
+        ("prior", np.float64),
+        ("gain", np.float64),
+        ("q", np.float64),
+        ("score", np.float64),
+        ("move", np.int32),
+        ("count", np.int32),
+        ("child", np.int32),
+    ],
+    align=True,
+)
+"""A move at a node: the policy there, sum and mean of the returns through it, the critic's score, how many simulations went
+through it, and the node last made behind it (−1 without)."""
+
+_GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
+_ONE, _S27, _S30, _S31, _TOP = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(64 - BITS)
+
+
+class Rule(NamedTuple):
+    """How a tree grows.
+
+    Attributes:
+        kind: one of the constants above.
+        c: weight of exploration.
+        gamma: discount of the returns.
+        proposals: actions drawn from the policy that a node may branch to; 0 for all admissible ones.
+        accuracy: probability that a pick of the critic is the best of what remains.
+        alpha: weight of the mean return beside the critic's score.
+    """
+
+    kind: int
+    c: float
+    gamma: float
+    proposals: int
+    accuracy: float
+    alpha: float
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mix(key: Any, word: Any) -> Any:
+    z = key + _GOLDEN * (np.uint64(word) + _ONE)
+    z = (z ^ (z >> _S30)) * _MIX_1
+    z = (z ^ (z >> _S27)) * _MIX_2
+    return z ^ (z >> _S31)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _draw(key: Any, step: Any) -> Any:
+    return np.int64(_mix(key, step) >> _TOP)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _chosen(rows: Any, low: Any, high: Any, value: Any) -> Any:
+    """Returns the first row of ``[low, high]`` whose threshold ``play`` lies above the draw."""
+    while low < high:
+        middle = (low + high) >> 1
+        if rows[middle].play <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _happens(moves: Any, outcomes: Any, move: Any, key: Any, t: Any) -> Any:
+    """Draws the outcome of a move at step t."""
+    low = np.int64(moves[move].outcome)
+    n = np.int64(moves[move].outcomes)
+    if n > 1:
+        high, value = low + n - 1, _draw(key, 2 * t + 1)
+        while low < high:
+            middle = (low + high) >> 1
+            if outcomes[middle].threshold <= value:
+                low = middle + 1
+            else:
+                high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _roll(
+    states: Any, moves: Any, outcomes: Any, affine: Any, state: Any, t: Any, key: Any, gamma: Any
+) -> tuple[float, int]:
+    """Plays the policy to the end; returns the discounted return and the number of steps."""
+    total, weight, began, horizon = 0.0, 1.0, t, affine.shape[0]
+    while True:
+        low = np.int64(states[state].first)
+        n = np.int64(states[state].moves)
+        move = _chosen(moves, low, low + n - 1, _draw(key, 2 * t)) if n > 1 else low
+        o = _happens(moves, outcomes, move, key, t)
+        reward, ends = affine[t, 0] * outcomes[o].reward + affine[t, 1], outcomes[o].terminal != 0
+        state, t = np.int64(outcomes[o].successor), t + 1
+        if not ends and t == horizon:
+            reward, ends = reward + states[state].cutoff, True
+        total += weight * reward
+        if ends:
+            return total, t - began
+        weight *= gamma
+
+
+@njit(cache=True, nogil=True)
+def _grow(
+    states: Any,
+    moves: Any,
+    offset: Any,
+    nodes: Any,
+    node: Any,
+    branches: Any,
+    begin: Any,
+    state: Any,
+    t: Any,
+    parent: Any,
+    key: Any,
+    rule: Any,
+) -> Any:
+    """Makes a node and its branches; returns where the next node's branches begin.
+
+    Move m of the table stands in ``moves[m - offset]``.
+    """
+    low, n = np.int64(states[state].first), np.int64(states[state].moves)
+    end = begin
+    if rule.proposals:
+        for i in range(rule.proposals):
+            move = offset + _chosen(moves, low - offset, low - offset + n - 1, _draw(key, PROPOSE + i))
+            known = False
+            for j in range(begin, end):
+                known |= branches[j].move == move
+            if not known:
+                branches[end].move = move
+                end += 1
+    else:
+        end += n if rule.kind == POLICY else np.int64(states[state].admissible)
+        for i in range(end - begin):
+            branches[begin + i].move = low + i
+    for j in range(begin, end):
+        row = np.int64(branches[j].move) - offset
+        branches[j].play, branches[j].prior = moves[row].play, moves[row].prior
+        branches[j].gain = branches[j].q = branches[j].score = 0.0
+        branches[j].count, branches[j].child = 0, -1
+    nodes[node].total, nodes[node].visits, nodes[node].sibling = 0.0, 0, -1
+    nodes[node].state, nodes[node].step, nodes[node].parent = state, t, parent
+    nodes[node].begin, nodes[node].end = begin, end
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _rank(
+    states: Any,
+    moves: Any,
+    outcomes: Any,
+    affine: Any,
+    branches: Any,
+    begin: Any,
+    end: Any,
+    t: Any,
+    key: Any,
+    rule: Any,
+    V: Any,
+) -> None:
+    """Lets the critic pick the best remaining branch again and again; the k-th of n scores (n − k)/(n − 1)."""
+    n = end - begin
+    value = np.empty(n)
+    for i in range(n):
+        move, q = np.int64(branches[begin + i].move), 0.0
+        first = np.int64(moves[move].outcome)
+        for o in range(first, first + np.int64(moves[move].outcomes)):
+            reward, after = affine[t, 0] * outcomes[o].reward + affine[t, 1], 0.0
+            successor = np.int64(outcomes[o].successor)
+            if outcomes[o].terminal == 0:
+                after = states[successor].cutoff if t + 1 == affine.shape[0] else rule.gamma * V[t + 1, successor]
+            q += outcomes[o].probability * (reward + after)
+        value[i] = q
+        branches[begin + i].score = -1.0
+    for position in range(n):
+        best: Any = -1
+        skip: Any = 0
+        if _draw(key, RANK + 2 * position) >= rule.accuracy * ONE:
+            skip = 1 + np.int64(_draw(key, RANK + 2 * position + 1) / ONE * (n - position))
+        for i in range(n):
+            if branches[begin + i].score < 0:
+                if skip:
+                    skip -= 1
+                    best = i
+                    if skip == 0:
+                        break
+                elif best < 0 or value[i] > value[best]:
+                    best = i
+        branches[begin + best].score = 1.0 if n == 1 else (n - 1 - position) / (n - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _best(nodes: Any, branches: Any, node: Any, known: Any, rule: Any, log: Any, inverse: Any) -> Any:
+    """Returns the branch that a searching rule takes; of equals, the first."""
+    begin, end = np.int64(nodes[node].begin), np.int64(nodes[node].end)
+    n = np.int64(nodes[node].visits) + 1
+    best: Any = begin
+    top = -np.inf
+    if rule.kind == UCT:
+        width = rule.c * log[n]
+        for j in range(begin, end):
+            count = np.int64(branches[j].count)
+            if count == 0:
+                best = j
+                break
+            score = branches[j].q + width * inverse[count]
+            if score > top:
+                best, top = j, score
+    elif rule.kind == PUCT:
+        mean, width = nodes[node].total / known if known else 0.0, rule.c * np.sqrt(n)
+        for j in range(begin, end):
+            count = np.int64(branches[j].count)
+            score = (branches[j].q if count else mean) + width * branches[j].prior / (1 + count)
+            if score > top:
+                best, top = j, score
+    else:
+        width = rule.c * log[n]
+        for j in range(begin, end):
+            blend = rule.alpha * branches[j].q + (1 - rule.alpha) * branches[j].score
+            score = blend + width * inverse[1 + np.int64(branches[j].count)]
+            if score > top:
+                best, top = j, score
+    return best
+
+
+@njit(cache=True, nogil=True)
+def grow(
+    states: Any,
+    moves: Any,
+    outcomes: Any,
+    affine: Any,
+    roots: Any,
+    keys: Any,
+    rooted: Any,
+    arena: Any,
+    twigs: Any,
+    rule: Any,
+    simulations: int,
+    log: Any,
+    inverse: Any,
+    leaf: Any,
+    critic: Any,
+    path: Any,
+    rewards: Any,
+    spent: Any,
+    count: Any,
+    gain: Any,
+) -> None:
+    """Grows one tree per root.
+
+    Args:
+        states: ``STATE`` ``[S]``.
+        moves: ``MOVE`` ``[moves]``.
+        outcomes: ``OUTCOME`` ``[outcomes]``.
+        affine: float64 ``[H, 2]``, scale and shift of the rewards by step.
+        roots: int64 ``[R, 2]``, state and step of each root.
+        keys: uint64 ``[R]``, one key per root.
+        rooted: ``MOVE`` ``[R, W]``, the moves of each root, with the policy at what it is seen as.
+        arena: ``NODE`` ``[R, B + 1]``, written; ``[1, B + 1]`` if trees aren't kept.
+        twigs: ``BRANCH`` ``[R, (B + 1) W]`` or ``[1, (B + 1) W]``, written.
+        rule: how a node is left.
+        simulations: B.
+        log: float64 ``[B + 2]``, square roots of the natural logarithms of 0 (never read) to B + 1.
+        inverse: float64 ``[B + 2]``, 1 over the square roots of 0 (never read) to B + 1.
+        leaf: float64 ``[H + 1, S]``, values of new nodes; None to play the policy to the end instead.
+        critic: float64 ``[H + 1, S]``, values that the critic ranks branches by, or None.
+        path: int64 ``[H, 2]``, scratch.
+        rewards: float64 ``[H]``, scratch.
+        spent: int64 ``[R, 4]``, written: steps of the environment, of them those that the policy chose, nodes, branches.
+        count: int64 ``[R, W]``, written where a root branches: simulations through a move.
+        gain: float64 ``[R, W]``, likewise the sum of their returns.
+    """
+    horizon = affine.shape[0]
+    for r in range(keys.size):
+        nodes, branches = arena[r % arena.shape[0]], twigs[r % arena.shape[0]]
+        begin, key = roots[r, 0], _mix(keys[r], ROOT)
+        offset = np.int64(states[begin].first)
+        used = _grow(states, rooted[r], offset, nodes, 0, branches, 0, begin, roots[r, 1], -1, key, rule)
+        if critic is not None:
+            _rank(states, moves, outcomes, affine, branches, 0, used, roots[r, 1], key, rule, critic)
+        if leaf is not None:
+            nodes[0].total = leaf[roots[r, 1], begin]
+        made, steps, chosen = 1, 0, 0
+        for simulation in range(simulations):
+            key = _mix(keys[r], simulation)
+            node: Any = 0
+            depth, value = 0, 0.0
+            t = roots[r, 1]
+            while True:
+                if rule.kind == POLICY:
+                    low, high = np.int64(nodes[node].begin), np.int64(nodes[node].end) - 1
+                    j = _chosen(branches, low, high, _draw(key, 2 * t))
+                    chosen += 1
+                else:
+                    known = nodes[node].visits + (1 if node or leaf is not None else 0)
+                    j = _best(nodes, branches, node, known, rule, log, inverse)
+                o = _happens(moves, outcomes, np.int64(branches[j].move), key, t)
+                state, ends = np.int64(outcomes[o].successor), outcomes[o].terminal != 0
+                reward = affine[t, 0] * outcomes[o].reward + affine[t, 1]
+                t += 1
+                if not ends and t == horizon:
+                    reward, ends = reward + states[state].cutoff, True
+                path[depth, 0], path[depth, 1], rewards[depth] = node, j, reward
+                depth, steps = depth + 1, steps + 1
+                if ends:
+                    break
+                child = np.int64(branches[j].child)
+                while child >= 0 and nodes[child].state != state:
+                    child = np.int64(nodes[child].sibling)
+                if child < 0:
+                    first = used
+                    used = _grow(states, moves, 0, nodes, made, branches, first, state, t, j, key, rule)
+                    if critic is not None:
+                        _rank(states, moves, outcomes, affine, branches, first, used, t, key, rule, critic)
+                    nodes[made].sibling = branches[j].child
+                    branches[j].child = made
+                    if leaf is not None:
+                        value = leaf[t, state]
+                    else:
+                        value, more = _roll(states, moves, outcomes, affine, state, t, key, rule.gamma)
+                        steps, chosen = steps + more, chosen + more
+                    nodes[made].total = value
+                    made += 1
+                    break
+                node = child
+            for d in range(depth - 1, -1, -1):
+                value = rewards[d] + rule.gamma * value
+                node, j = path[d, 0], path[d, 1]
+                nodes[node].visits += 1
+                nodes[node].total += value
+                branches[j].count += 1
+                branches[j].gain += value
+                branches[j].q = branches[j].gain / branches[j].count
+        spent[r, 0], spent[r, 1], spent[r, 2], spent[r, 3] = steps, chosen, made, used
+        for j in range(nodes[0].end):
+            move = np.int64(branches[j].move) - offset
+            count[r, move], gain[r, move] = branches[j].count, branches[j].gain
+
+
+__all__ = ["BRANCH", "MOVE", "NODE", "OUTCOME", "PROPOSE", "RANK", "ROOT", "STATE", "Rule", "grow"]
