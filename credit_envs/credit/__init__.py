@@ -9,6 +9,7 @@ from credit_envs.piece import Piece
 
 _GIGPO, _VINE = "Feng et al. 2025, arXiv 2505.10978", "Kazemnejad et al. 2024, arXiv 2410.01679"
 _TREE = "Ji et al. 2025, arXiv 2509.21240"
+_PRM = "Choudhury 2025, arXiv 2502.10325"
 _some = functools.partial
 
 ADVANTAGES: tuple[Piece, ...] = (
@@ -45,6 +46,28 @@ ADVANTAGES: tuple[Piece, ...] = (
     Piece("tree_gigpo", tree_gigpo.tree_gigpo, "step", f"{_TREE}; {_GIGPO}", "reconstruction", 0.95),
     Piece("klong", klong.klong, "segment", "Liu et al. 2026, arXiv 2602.17547", "reconstruction"),
     Piece("anchor_graph_mix", anchor_mix.anchor_graph_mix, "step", "ours", "ours", 1.0),
+    Piece("istar", istar.istar, "step", "Liu et al. 2025, arXiv 2509.19199"),
+    Piece("istar_rloo", _some(istar.istar, norm="rloo"), "step", "released code of arXiv 2509.19199"),
+    Piece("prm_baseline", prm_baseline.prm_baseline, "step", f"{_PRM}; {_VINE}", "reconstruction", 1.0, model_calls=1),
+    Piece(
+        "prm_baseline_anchor",
+        _some(prm_baseline.prm_baseline, identity="anchor"),
+        "step",
+        f"{_PRM}; {_VINE}",
+        "reconstruction",
+        1.0,
+        model_calls=1,
+    ),
+    Piece("prm_advantage", prm_baseline.prm_advantage, "step", f"ours, after {_PRM}", "ours", 1.0, model_calls=1),
+    Piece(
+        "prm_advantage_anchor",
+        _some(prm_baseline.prm_advantage, identity="anchor"),
+        "step",
+        f"ours, after {_PRM}",
+        "ours",
+        1.0,
+        model_calls=1,
+    ),
     Piece("projected", exact.projected, "step", "oracle"),
     Piece("exact", exact.exact, "step", "oracle"),
 )

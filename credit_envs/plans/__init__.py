@@ -5,8 +5,19 @@ from __future__ import annotations
 import functools
 
 from credit_envs.piece import Piece
-from credit_envs.plans import demonstrations, dynamic, groups, klong, restarts, tree, uncertainty
+from credit_envs.plans import (
+    agent_prm,
+    demonstrations,
+    dynamic,
+    groups,
+    inverse_prm,
+    klong,
+    restarts,
+    tree,
+    uncertainty,
+)
 
+_PRM = "Choudhury 2025, arXiv 2502.10325"
 _RAGEN, _KLONG = "Wang et al. 2025, arXiv 2504.20073", "Liu et al. 2026, arXiv 2602.17547"
 _some = functools.partial
 
@@ -79,6 +90,34 @@ PLANS: tuple[Piece, ...] = (
         "reconstruction",
         slot="plan",
         note="one rollout per group is a demonstrator's, off-policy",
+    ),
+    Piece(
+        "agent_prm_pairs",
+        agent_prm.agent_prm_pairs,
+        "step",
+        _PRM,
+        gamma=0.95,
+        slot="plan",
+        note="pairs for the loss dpo; two policy calls per state compared",
+    ),
+    Piece(
+        "agent_prm_pairs_anchor",
+        _some(agent_prm.agent_prm_pairs, identity="anchor"),
+        "step",
+        _PRM,
+        gamma=0.95,
+        slot="plan",
+        note="pairs for the loss dpo; two policy calls per state compared",
+    ),
+    Piece(
+        "inverse_prm_pairs",
+        inverse_prm.inverse_prm_pairs,
+        "step",
+        _PRM,
+        "reconstruction",
+        0.95,
+        slot="plan",
+        note="pairs for the loss dpo; as many demonstrations as rollouts",
     ),
 )
 """Every plan. Adding one: a file beside this one, and a line here."""

@@ -2,10 +2,88 @@
 
 from __future__ import annotations
 
+import functools
+
 from credit_envs.piece import Piece
-from credit_envs.rewards import overlong
+from credit_envs.rewards import agent_prm, implicit, inverse_prm, outcome, overlong, verifier
+
+_PRM, _ISTAR = "Choudhury 2025, arXiv 2502.10325", "Liu et al. 2025, arXiv 2509.19199"
+_some = functools.partial
 
 REWARDS: tuple[Piece, ...] = (
+    Piece("outcome_model", outcome.outcome_model, "trajectory", "Cobbe et al. 2021, arXiv 2110.14168", slot="reward"),
+    Piece("agent_prm_q", agent_prm.agent_prm_q, "step", _PRM, gamma=0.95, slot="reward", model_calls=1),
+    Piece(
+        "agent_prm_q_anchor",
+        _some(agent_prm.agent_prm_q, identity="anchor"),
+        "step",
+        _PRM,
+        gamma=0.95,
+        slot="reward",
+        model_calls=1,
+    ),
+    Piece(
+        "agent_prm_q_shaped",
+        _some(agent_prm.agent_prm_q, target="shaped"),
+        "step",
+        _PRM,
+        "reconstruction",
+        0.95,
+        slot="reward",
+        model_calls=1,
+    ),
+    Piece(
+        "inverse_prm_q",
+        inverse_prm.inverse_prm_q,
+        "step",
+        _PRM,
+        "reconstruction",
+        0.95,
+        slot="reward",
+        note="demonstrations",
+        model_calls=1,
+    ),
+    Piece(
+        "inverse_prm_dense",
+        _some(inverse_prm.inverse_prm_q, dense=True),
+        "step",
+        _PRM,
+        "reconstruction",
+        0.95,
+        slot="reward",
+        note="demonstrations; outcomes are not seen",
+        model_calls=1,
+    ),
+    Piece(
+        "implicit",
+        implicit.implicit,
+        "step",
+        _ISTAR,
+        "reconstruction",
+        slot="reward",
+        note="a second policy, trained on the batch",
+        model_calls=1,
+    ),
+    Piece(
+        "implicit_soft",
+        _some(implicit.implicit, soft=True),
+        "step",
+        f"ours, after {_ISTAR}",
+        "ours",
+        slot="reward",
+        note="a second policy, trained on the batch",
+        model_calls=1,
+    ),
+    Piece(
+        "verifier",
+        verifier.verifier,
+        "step",
+        "ours, after Lightman et al. 2023, arXiv 2305.20050",
+        "ours",
+        slot="reward",
+        note="256 true labels, a tenth of them wrong",
+        model_calls=1,
+    ),
     Piece("overlong", overlong.overlong, "trajectory", "Yu et al. 2025, arXiv 2503.14476", slot="reward"),
 )
 """Every reward. Adding one: a file beside this one, and a line here."""
