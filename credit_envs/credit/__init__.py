@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import functools
 
-from credit_envs.credit import anchor_graph, anchor_mix, exact, gigpo, grpo, klong, monte_carlo, tree, tree_gigpo
+from credit_envs.credit import (
+    anchor_graph,
+    anchor_mix,
+    exact,
+    gigpo,
+    grpo,
+    istar,
+    klong,
+    monte_carlo,
+    prm_baseline,
+    tree,
+    tree_gigpo,
+)
 from credit_envs.piece import Piece
 
 _GIGPO, _VINE = "Feng et al. 2025, arXiv 2505.10978", "Kazemnejad et al. 2024, arXiv 2410.01679"
