@@ -115,6 +115,9 @@ def test_filters_in_numbers():
     assert selected(score, "top_k_abs", 3).tolist() == [True, True, False, True]
     assert selected(score, "top_p", 0.9).tolist() == [False, True, False, True]  # 0.9 ≥ 0.9·1.0 − 0.01
     assert selected(score, "top_p", 0.95).tolist() == [True, True, False, True]
+    close = torch.tensor([0.105, 0.5, 0.395], dtype=torch.float64)  # two of them reach 0.89, three are needed for 0.9
+    assert selected(close, "top_p", 0.9).tolist() == [False, True, True]
+    assert selected(close, "top_p", 0.9, slack=0.0).tolist() == [True, True, True]
     assert selected(score, "min_p", 0.8).tolist() == [False, True, False, True]
     zero = torch.zeros(3, dtype=torch.float64)
     assert not bool(selected(zero, "top_p", 0.9).any())

@@ -87,12 +87,12 @@ def test_the_decisive_state_is_found():
     sample = restarts(sampler, 40, 16)
     batch = sample.trajectories
     start = batch.mask.long().argmax(dim=1).view(40, 16)[20:, 0]
-    wrong = torch.from_numpy(np.array(table.labels["wrong"])) if "wrong" in table.labels else None
+    wrong = torch.from_numpy(np.array(table.labels["wrong"]))
     assert set(start.tolist()) <= {0, 1, 2}
     assert float((start == 2).double().mean() + (start == 1).double().mean()) > 0.9
-    if wrong is not None:
-        state = sample.truth.state[torch.arange(320, 640), start.repeat_interleave(16)]
-        assert bool((wrong[state][start.repeat_interleave(16) > 0] == 0).all())
+    inside = start.repeat_interleave(16) > 0
+    state = sample.truth.state[torch.arange(320, 640), start.repeat_interleave(16)]
+    assert bool((wrong[state][inside] == 0).all())
 
 
 def test_a_restarted_group_gives_the_gradient_of_its_state():
