@@ -11,7 +11,6 @@ _some = functools.partial
 _GSPO, _LOOP = "Zheng et al. 2025, arXiv 2507.18071", "Chen et al. 2025, arXiv 2502.01600"
 _SSPO = "Glazyrina et al. 2026, arXiv 2602.19327"
 _grpo = _some(ppo.ppo, mode="seq-mean-token-mean", dual=None)
-_wide = {"low": 0.2, "high": 0.2}
 
 LOSSES: tuple[Piece, ...] = (
     Piece("reinforce", reinforce.reinforce, "step", "Williams 1992", slot="loss"),
@@ -30,7 +29,9 @@ LOSSES: tuple[Piece, ...] = (
     Piece("loop_turn", _some(loop.loop, level="turn"), "turn", _LOOP, slot="loss"),
     Piece("loop_trajectory", _some(loop.loop, level="trajectory"), "trajectory", _LOOP, slot="loss"),
     Piece("gspo", gspo.gspo, "trajectory", _GSPO, slot="loss", note="bounds for thousands of tokens"),
-    Piece("gspo_wide", _some(gspo.gspo, **_wide), "trajectory", f"{_GSPO}; PPO's bounds", "ours", slot="loss"),
+    Piece(
+        "gspo_wide", _some(gspo.gspo, low=0.2, high=0.2), "trajectory", f"{_GSPO}; PPO's bounds", "ours", slot="loss"
+    ),
     Piece(
         "gspo_token",
         gspo.gspo_token,
@@ -40,7 +41,12 @@ LOSSES: tuple[Piece, ...] = (
         note="bounds for thousands of tokens",
     ),
     Piece(
-        "gspo_token_wide", _some(gspo.gspo_token, **_wide), "trajectory", f"{_GSPO}; PPO's bounds", "ours", slot="loss"
+        "gspo_token_wide",
+        _some(gspo.gspo_token, low=0.2, high=0.2),
+        "trajectory",
+        f"{_GSPO}; PPO's bounds",
+        "ours",
+        slot="loss",
     ),
     Piece("sapo", sapo.sapo, "step", "Gao et al. 2025, arXiv 2511.20347", slot="loss"),
     Piece("gmpo", gmpo.gmpo, "trajectory", "Zhao et al. 2025, arXiv 2507.20673", slot="loss"),
