@@ -13,15 +13,18 @@ from credit_envs.credit import (
     istar,
     klong,
     monte_carlo,
+    mt_grpo,
     prm_baseline,
     tree,
     tree_gigpo,
 )
 from credit_envs.piece import Piece
+from credit_envs.rewards import turns
 
 _GIGPO, _VINE = "Feng et al. 2025, arXiv 2505.10978", "Kazemnejad et al. 2024, arXiv 2410.01679"
 _TREE = "Ji et al. 2025, arXiv 2509.21240"
 _PRM = "Choudhury 2025, arXiv 2502.10325"
+_MT_GRPO, _PAYING = "Zeng et al. 2025, arXiv 2505.11821", (turns.REQUIRES,)
 _some = functools.partial
 
 ADVANTAGES: tuple[Piece, ...] = (
@@ -79,6 +82,48 @@ ADVANTAGES: tuple[Piece, ...] = (
         "ours",
         1.0,
         model_calls=1,
+    ),
+    Piece("mt_grpo", mt_grpo.mt_grpo, "segment", f"{_MT_GRPO}; two turns", requires=_PAYING),
+    Piece(
+        "mt_grpo_segments",
+        _some(mt_grpo.mt_grpo, turns=None),
+        "segment",
+        f"{_MT_GRPO}; K turns on independent rollouts",
+        "reconstruction",
+        requires=_PAYING,
+    ),
+    Piece(
+        "mt_grpo_turns",
+        _some(mt_grpo.mt_grpo, level="turn", turns=None),
+        "turn",
+        f"{_MT_GRPO}; K turns on independent rollouts",
+        "reconstruction",
+        requires=_PAYING,
+    ),
+    Piece(
+        "mt_grpo_forked",
+        _some(mt_grpo.mt_grpo, turns=3, among="siblings"),
+        "segment",
+        f"{_MT_GRPO}; three turns",
+        requires=_PAYING,
+        note="for the plan turn_forks",
+    ),
+    Piece(
+        "mt_grpo_released",
+        mt_grpo.mt_grpo_released,
+        "segment",
+        f"{_MT_GRPO}; released code",
+        requires=_PAYING,
+    ),
+    Piece(
+        "turn_return_as_told",
+        mt_grpo.turn_return_as_told,
+        "step",
+        "under turn-level rewards",
+        "as told",
+        1.0,
+        requires=_PAYING,
+        note="no baseline",
     ),
     Piece("projected", exact.projected, "step", "oracle"),
     Piece("exact", exact.exact, "step", "oracle"),

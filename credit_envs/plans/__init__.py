@@ -14,6 +14,7 @@ from credit_envs.plans import (
     klong,
     restarts,
     tree,
+    turn_forks,
     uncertainty,
 )
 
@@ -118,6 +119,14 @@ PLANS: tuple[Piece, ...] = (
         0.95,
         slot="plan",
         note="pairs for the loss dpo; as many demonstrations as rollouts",
+    ),
+    Piece(
+        "turn_forks",
+        turn_forks.turn_forks,
+        "group",
+        "Zeng et al. 2025, arXiv 2505.11821",
+        slot="plan",
+        note="forks where turns start; with K turns up to G^(K-1) rollouts per group",
     ),
 )
 """Every plan. Adding one: a file beside this one, and a line here."""

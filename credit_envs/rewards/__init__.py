@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 
 from credit_envs.piece import Piece
-from credit_envs.rewards import agent_prm, implicit, inverse_prm, outcome, overlong, verifier
+from credit_envs.rewards import agent_prm, implicit, inverse_prm, outcome, overlong, turns, verifier
 
 _PRM, _ISTAR = "Choudhury 2025, arXiv 2502.10325", "Liu et al. 2025, arXiv 2509.19199"
+_TURNS, _PAYING = "Zeng et al. 2025, arXiv 2505.11821", (turns.REQUIRES,)
 _some = functools.partial
 
 REWARDS: tuple[Piece, ...] = (
@@ -85,6 +86,18 @@ REWARDS: tuple[Piece, ...] = (
         model_calls=1,
     ),
     Piece("overlong", overlong.overlong, "trajectory", "Yu et al. 2025, arXiv 2503.14476", slot="reward"),
+    Piece("turn_rewards", turns.turn_rewards, "turn", _TURNS, slot="reward", requires=_PAYING),
+    Piece("turn_rewards_merged", turns.turn_rewards_merged, "trajectory", _TURNS, slot="reward", requires=_PAYING),
+    Piece("turn_rewards_beside", turns.turn_rewards_beside, "turn", _TURNS, slot="reward", requires=_PAYING),
+    Piece(
+        "turn_rewards_potential",
+        _some(turns.turn_rewards, potential=True),
+        "turn",
+        f"after {_TURNS}",
+        "ours",
+        slot="reward",
+        requires=_PAYING,
+    ),
 )
 """Every reward. Adding one: a file beside this one, and a line here."""
 
