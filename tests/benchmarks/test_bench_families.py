@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from credit_envs.faces.entry import make
 from credit_envs.families import FAMILIES
+from credit_envs.registry import SUITES, make_table
 
 
 @pytest.mark.parametrize("shape", ["chain", "hub", "tree"])
@@ -19,6 +21,22 @@ def test_compile_a_fresh_layout(benchmark, shape, stages, distractors):
     family.build(0, map=shape, stages=stages, distractors=distractors)
     table = benchmark(lambda: family.build(next(seeds), map=shape, stages=stages, distractors=distractors))
     benchmark.extra_info["states"] = table.n_states
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_reset_of_a_fresh_instance(benchmark, name):
+    """Target: less than 5 ms on average."""
+    env, seeds = make(f"credit/{name}-v0", fresh=True), itertools.count()
+    env.reset(seed=0)
+    benchmark(lambda: env.reset(seed=next(seeds)))
+    benchmark.extra_info["states"] = env.table.n_states
+
+
+@pytest.mark.parametrize("name", sorted({name for names in SUITES.values() for name in names}))
+def test_compile_an_entry_of_a_suite(benchmark, name):
+    """Target: less than 30 s on one core."""
+    benchmark.pedantic(lambda: make_table(name), rounds=1)
+    assert benchmark.stats.stats.max < 30
 
 
 def test_compile_pivots(benchmark):
