@@ -36,6 +36,8 @@ from credit_envs.credit.grpo import grpo
 from credit_envs.sampling.statistics import centred, compact, group_count, group_sum
 from credit_envs.sampling.trajectories import Trajectories
 
+_ROUNDING = 1e-12
+
 
 def tree_intra(batch: Trajectories, norm_by_std: bool = True, epsilon: float = 1e-6, lone: str = "zero") -> Tensor:
     """Returns the credit inside trees, float64 ``[N, T]``.
@@ -67,20 +69,21 @@ def tree_value(batch: Trajectories, leave_one_out: bool = False) -> Tensor:
         batch: leaves as rows.
         leave_one_out: take the child's own leaves out of the parent's mean; 0 where nothing is left.
     """
-    mask, returns = batch.mask, batch.returns
+    mask = batch.mask
+    apart = centred(batch.returns, batch.group, batch.n_groups)
     ids, n = compact(batch.node[mask])
-    per_step = returns[:, None].expand_as(mask)[mask]
+    per_step = apart[:, None].expand_as(mask)[mask]
     size = group_count(ids, n)
     value, below = torch.zeros_like(batch.reward), torch.zeros_like(batch.reward)
     value[mask], below[mask] = (group_sum(per_step, ids, n) / size)[ids], size[ids]
     prompt = group_count(batch.group, batch.n_groups)
-    mean = group_sum(returns, batch.group, batch.n_groups) / prompt.clamp(min=1)
     parent, leaves = torch.zeros_like(value), torch.zeros_like(below)
     parent[:, 1:], leaves[:, 1:] = value[:, :-1], below[:, :-1]
     first = mask.clone()
     first[:, 1:] &= ~mask[:, :-1]
-    parent = torch.where(first, mean[batch.group][:, None], parent)
+    parent = torch.where(first, 0.0, parent)
     leaves = torch.where(first, prompt[batch.group][:, None], leaves)
-    branched = mask & (leaves > below)
     scale = leaves / (leaves - below).clamp(min=1) if leave_one_out else 1.0
+    noise = _ROUNDING * apart.abs().max()  # what should cancel must not pass for a sign
+    branched = mask & (leaves > below) & ((value - parent).abs() > noise)
     return torch.where(branched, scale * (value - parent), 0.0)
