@@ -168,3 +168,11 @@ def test_impossible_outcomes_are_never_drawn():
     chosen = d.select_row(np.tile(d.thresholds(p), (len(value), 1)), value)
     assert set(chosen.tolist()) == {1, 3}
     assert stats.binomtest(int((chosen[5:] == 1).sum()), 20_000, 0.3).pvalue > 1e-4
+
+
+def test_thresholds_of_rows_are_the_reference_in_torch():
+    rng = np.random.default_rng(0)
+    rows = rng.dirichlet(np.full(7, 0.3), 500)
+    rows[:100, 3:] = 0
+    rows /= rows.sum(axis=1, keepdims=True)
+    assert np.array_equal(on_torch.row_thresholds(torch.from_numpy(rows)).numpy(), d.thresholds(rows))

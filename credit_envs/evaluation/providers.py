@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from credit_envs.errors import unknown
-from credit_envs.oracle.control import ladder
-from credit_envs.oracle.evaluation import Values, occupancy
+from credit_envs.oracle.evaluation import Values, evaluate, occupancy
 from credit_envs.oracle.masked import image_free
 from credit_envs.oracle.policy import effective
+from credit_envs.oracle.skill import skilled_policy
 from credit_envs.sampling.draws import draws, mix_words, streams
 from credit_envs.sampling.sampler import Sampler
 from credit_envs.sampling.trajectories import Sample, Trajectories
@@ -33,11 +33,11 @@ class Provided(Mapping[str, Any]):
     Args:
         sampler: where the sample came from; pays for continuations.
         sample: the sample.
-        values: exact values of the sampling policy.
+        values: exact values of the sampling policy (default: solved when first asked for).
     """
 
-    def __init__(self, sampler: Sampler, sample: Sample, values: Values) -> None:
-        self.sampler, self.sample, self.exact = sampler, sample, values
+    def __init__(self, sampler: Sampler, sample: Sample, values: Values | None = None) -> None:
+        self.sampler, self.sample, self._values = sampler, sample, values
         self._makers: dict[str, Callable[[], Any]] = {
             "continuations": lambda: self._continuations,
             "fresh": lambda: self._fresh,
@@ -68,6 +68,13 @@ class Provided(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._makers)
 
+    @property
+    def exact(self) -> Values:
+        """Exact values of the sampling policy."""
+        if self._values is None:
+            self._values = evaluate(self.sampler.table, self.sampler.policy.policy)
+        return self._values
+
     def _continuations(self, rollout: Tensor, step: Tensor, k: int, gamma: float) -> Tensor:
         return self.sampler.continuations(self.sample, rollout, step, k, gamma)
 
@@ -77,7 +84,7 @@ class Provided(Mapping[str, Any]):
 
     def _demonstrations(self, rollouts: int, skill: float) -> Trajectories:
         table = self.sampler.table
-        policy = ladder(table, (skill,))[-1].policy
+        policy = skilled_policy(table, skill)
         expert = Sampler(table, policy, self.sampler.seed + _EXPERT, self.sampler.dynamics.device)
         shown = expert.groups(rollouts, 1).trajectories
         self.sampler.meter.env_steps += expert.meter.env_steps

@@ -9,7 +9,7 @@ from torch import Tensor
 from credit_envs.arrays import AnyArray
 from credit_envs.errors import CreditEnvsError
 from credit_envs.oracle.policy import Policy, as_policy
-from credit_envs.sampling.draws import draws, mix_words, select_segment
+from credit_envs.sampling.draws import draws, mix_words, row_thresholds, select_segment
 from credit_envs.table.draws import thresholds
 from credit_envs.table.mdp import TabularMDP
 
@@ -128,10 +128,22 @@ class DevicePolicy:
 
     def __init__(self, dynamics: DeviceTable, policy: Policy) -> None:
         table = dynamics.table
-        self.policy = as_policy(table, policy)
-        self.dynamics, self.kind = dynamics, self.policy.kind
-        self.probability = dynamics._put(self.policy.probability)
-        self.threshold = dynamics._put(thresholds(self.policy.probability))
+        self._policy: Policy | None = as_policy(table, policy)
+        self.dynamics, self.kind = dynamics, self._policy.kind
+        self.probability = dynamics._put(self._policy.probability)
+        self.threshold = dynamics._put(thresholds(self._policy.probability))
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as the oracle reads it."""
+        if self._policy is None:
+            self._policy = Policy(self.kind, self.probability.cpu().numpy())
+        return self._policy
+
+    def follow(self, probability: Tensor) -> None:
+        """Changes the policy's probabilities, float64 ``[rows, A]`` on its device, without leaving the device."""
+        self._policy, self.probability = None, probability
+        self.threshold = row_thresholds(probability)
 
     def rows(self, state: Tensor, code: Tensor) -> Tensor:
         """Returns the policy's row in each (state, code)."""

@@ -48,6 +48,13 @@ def draws(key: Tensor, step: Tensor | int) -> Tensor:
     return _shift(mix_words(key, step), 64 - reference.BITS)
 
 
+def row_thresholds(probability: Tensor) -> Tensor:
+    """Turns rows of probabilities float64 ``[..., A]`` into integer thresholds int64, as the reference does."""
+    mass = torch.round(probability * reference.ONE).to(torch.int64)
+    total = mass.cumsum(dim=-1)
+    return torch.where(total == total[..., -1:], reference.ONE, total.clamp(max=reference.ONE))
+
+
 def select_segment(threshold: Tensor, first: Tensor, last: Tensor, value: Tensor, widest: int) -> Tensor:
     """Selects by bisection in ragged segments ``[first, last]`` of at most ``widest`` entries, as the reference does."""
     low, high = first, last

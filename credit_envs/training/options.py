@@ -1,0 +1,69 @@
+"""Options that every agent has; each agent's own come on top, in its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from credit_envs.errors import check_range, unknown
+from credit_envs.policies import KINDS
+from credit_envs.sampling.device import checked_device
+
+
+@dataclass
+class Options:
+    """What to train on, for how long, and where to keep it.
+
+    Attributes:
+        env: Id of the environment, with or without knobs (ID?NAME=VALUE&NAME=VALUE).
+        seed: First seed; learner k uses seed + k.
+        learners: Independent learners trained at once, each on its own samples.
+        budget: Environment steps per learner, everything metered.
+        groups: Groups per update and learner.
+        group_size: Rollouts per group.
+        policy: Kind of policy, see credit_envs.policies.KINDS.
+        lr: Learning rate of Adam.
+        max_grad_norm: Bound on the norm of each learner's gradient.
+        points: Exact evaluations along the way, evenly spaced in environment steps.
+        device: cpu or cuda.
+        output: Folder of the run (default: runs/NAME-ENV-SEED).
+        resume: Go on from the checkpoint in the folder, if there is one.
+        tensorboard: Write TensorBoard event files, if TensorBoard is installed.
+        wandb: Report to Weights & Biases.
+        quiet: No progress bar.
+    """
+
+    env: str = "credit/KeyRooms-v0"
+    seed: int = 0
+    learners: int = 1
+    budget: int = 1_000_000
+    groups: int = 16
+    group_size: int = 8
+    policy: str = "tabular"
+    lr: float = 0.1
+    max_grad_norm: float = 1e9
+    points: int = 40
+    device: str = "cpu"
+    output: Path | None = None
+    resume: bool = True
+    tensorboard: bool = True
+    wandb: bool = False
+    quiet: bool = False
+
+    def check(self) -> None:
+        """Checks ranges before any work starts.
+
+        Raises:
+            CreditEnvsError: naming the first option that is out of range.
+        """
+        check_range("seed", self.seed, 0, 1 << 40, integer=True)
+        check_range("learners", self.learners, 1, 4096, integer=True)
+        check_range("budget", self.budget, 1, 1e15, integer=True)
+        check_range("groups", self.groups, 1, 1e6, integer=True)
+        check_range("group_size", self.group_size, 1, 1e6, integer=True)
+        check_range("lr", self.lr, 0, 1e6, open_low=True)
+        check_range("max_grad_norm", self.max_grad_norm, 0, 1e300, open_low=True)
+        check_range("points", self.points, 1, 1e5, integer=True)
+        if self.policy not in KINDS:
+            raise unknown("policy", self.policy, KINDS)
+        checked_device(self.device)

@@ -1,0 +1,321 @@
+"""One training run: what surrounds the loop that an agent's file shows. It samples, updates, measures, keeps and resumes.
+
+    run = Run("gigpo", options)
+    while run.going():
+        sample = run.groups()
+        credit = gigpo(sample.trajectories)
+        run.update(-(run.policy.log_prob(sample.trajectories) * credit).sum() / sample.trajectories.n_rollouts)
+    run.finish()
+
+Everything that a batch depends on is the policy and a few counters, so a run that is killed and resumed from its last
+checkpoint gives the same result, to the bit on one device and version, as one that was not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from credit_envs.errors import CreditEnvsError
+from credit_envs.evaluation.config import provenance
+from credit_envs.evaluation.providers import Provided
+from credit_envs.oracle.control import optimal
+from credit_envs.oracle.evaluation import evaluate
+from credit_envs.oracle.policy import Policy as TabularPolicy
+from credit_envs.oracle.policy import uniform
+from credit_envs.policies import make_policy
+from credit_envs.registry import make_table
+from credit_envs.sampling.trajectories import Meter, Sample, Trajectories
+from credit_envs.table.mdp import TabularMDP
+from credit_envs.table.storage import write_atomically
+from credit_envs.training import checkpoint
+from credit_envs.training.alarms import Alarms, norms_of, vitals
+from credit_envs.training.learners import Learners
+from credit_envs.training.options import Options
+from credit_envs.training.reporters import Reporters
+
+_KEPT_EVERY_SECONDS = 20.0
+_SOLVED = 0.9
+_NOT_PART = {"output", "resume", "tensorboard", "wandb", "quiet", "device"}
+
+
+class Run:
+    """A training run.
+
+    Args:
+        name: name of the agent.
+        options: see :class:`~credit_envs.training.options.Options`.
+        table: the environment (default: what ``options.env`` names).
+
+    Attributes:
+        policy: the policy, to be updated by :meth:`update`.
+        sampler: draws samples under the policy as it was after the last update.
+        meter: environment steps and policy calls so far, of all learners.
+
+    Raises:
+        CreditEnvsError: for bad options, and for a folder that holds another run.
+    """
+
+    def __init__(self, name: str, options: Options, table: TabularMDP | None = None) -> None:
+        options.check()
+        self.name, self.options = name, options
+        self.table = make_table(options.env) if table is None else table
+        self.policy = make_policy(options.policy, self.table, options.learners, options.seed).to(options.device)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=options.lr)
+        self.sampler = Learners(self.table, self.policy.table(), options.learners, options.seed, options.device)
+        self.updates, self.curve = 0, list[dict[str, Any]]()
+        self._models: dict[str, nn.Module] = {}
+        self._spent = torch.zeros(options.learners, dtype=torch.float64)
+        self._before = self.sampler.meter.copy()
+        self._vitals: dict[str, float] = {"grad_norm": 0.0}
+        self._alarms = Alarms()
+        self._base = float(evaluate(self.table, uniform(self.table)).J)
+        self._best = float(optimal(self.table).J)
+        short = options.env.removeprefix("credit/").replace("?", "-").replace("&", "-")
+        self.folder = options.output or Path("runs") / f"{name}-{short}-{options.seed}"
+        self._reporters: Reporters | None = None
+        self._kept_at = time.monotonic()
+        self._began = False
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def register(self, name: str, model: nn.Module) -> None:
+        """Makes a further model (a critic, a reward model) part of checkpoints; before the first :meth:`going`."""
+        self._models[name] = model
+
+    def going(self) -> bool:
+        """Returns whether the loop goes on; measures, reports and keeps on the way, and resumes on the first call."""
+        if not self._began:
+            self._begin()
+        share = float(self._spent.min()) / self.options.budget
+        while len(self.curve) <= self.options.points and share >= len(self.curve) / self.options.points - 1e-12:
+            self._measure()
+            if share < 1 and len(self.curve) < self.options.points:
+                break
+        self._report(share)
+        if share >= 1:
+            return False
+        if time.monotonic() - self._kept_at > _KEPT_EVERY_SECONDS:
+            self._keep()
+        return True
+
+    def groups(self, plan: Callable[..., Sample] | None = None) -> Sample:
+        """Draws the groups of one update, ``options.groups`` for every learner, by a rollout plan.
+
+        Args:
+            plan: ``plan(sampler, groups, group_size)`` (default: independent rollouts).
+        """
+        total, size = self.options.groups * self.options.learners, self.options.group_size
+        sample = self.sampler.groups(total, size) if plan is None else plan(self.sampler, total, size)
+        self._vitals.update(vitals(sample.trajectories))
+        self._charge(sample.trajectories)
+        return sample
+
+    def provided(self, sample: Sample) -> Provided:
+        """Returns what a piece may ask for beyond the batch, metered."""
+        return Provided(self.sampler, sample)
+
+    def apart(self, batch: Trajectories, credit: Callable[[Trajectories], Tensor]) -> Tensor:
+        """Computes credit learner by learner, for estimators that take statistics over the whole batch; ``[N, T]``."""
+        if self.options.learners == 1:
+            return credit(batch)
+        out = torch.zeros_like(batch.reward)
+        owner = self.sampler.owner(batch.context)
+        for learner in range(self.options.learners):
+            index = torch.nonzero(owner == learner).squeeze(1)
+            if len(index):
+                rows = {k: v[index] for k, v in vars(batch).items() if k != "policy_table" and v is not None}
+                out[index] = credit(batch.replace(**rows))
+        return out
+
+    def update(self, loss: Tensor) -> None:
+        """Takes one step of the optimiser.
+
+        Args:
+            loss: scalar, a mean over all learners' rollouts; each learner's part counts as if it were alone.
+
+        Raises:
+            CreditEnvsError: if the loss or a gradient is not a number; the last good checkpoint stays.
+        """
+        learners = self.options.learners
+        self.optimizer.zero_grad(set_to_none=True)
+        if loss.requires_grad:
+            (loss * learners).backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
+        if gradients:
+            norms = norms_of(gradients, learners)
+            if not bool(torch.isfinite(norms).all()) or not bool(torch.isfinite(loss)):
+                raise CreditEnvsError(
+                    f"{self.name}: diverged at update {self.updates} (environment step {float(self._spent.mean()):,.0f}): "
+                    f"loss {float(loss.detach()):g}; the last good checkpoint is {self._path}"
+                )
+            scale = (self.options.max_grad_norm / norms).clamp(max=1.0)
+            if bool((scale < 1).any()):
+                for gradient in gradients:
+                    shape = (learners, *(1 for _ in range(gradient.reshape(learners, -1).ndim - 1)))
+                    gradient.view(learners, -1).mul_(scale.view(shape).to(gradient.dtype))
+            self._vitals["grad_norm"] = float(norms.mean())
+            self.optimizer.step()
+
+    def next(self, batch: Trajectories | None = None) -> None:
+        """Ends an update: the sampler follows the policy, what was spent is charged, alarms are raised.
+
+        Args:
+            batch: the batch that was trained on (for its entropy).
+        """
+        self.sampler.follow(self.policy.table())
+        self.updates += 1
+        if batch is not None:
+            with torch.no_grad():
+                entropy = self.policy.entropy(batch)[batch.mask]
+            self._vitals["entropy"] = float(entropy.mean()) if entropy.numel() else 0.0
+            self._charge(batch)
+            solved = bool(self.curve) and np.nanmean(self.curve[-1]["normalised"]) > _SOLVED
+            for text in self._alarms.watch(self.updates, self._vitals, solved):
+                self._say(f"alarm at update {self.updates}: {text}")
+
+    def finish(self) -> dict[str, Any]:
+        """Writes the last checkpoint and ``result.json``; returns what it holds."""
+        self._keep()
+        result = {
+            "agent": self.name,
+            "env": self.options.env,
+            "table": self.table.name,
+            "fingerprint": self.table.fingerprint,
+            "options": self._settings(),
+            "provenance": provenance(),
+            "J_uniform": self._base,
+            "J_optimal": self._best,
+            "updates": self.updates,
+            "meter": dataclasses.asdict(self.sampler.meter),
+            "alarms": self._alarms.raised,
+            "curve": self.curve,
+        }
+        write_atomically(self.folder / "result.json", json.dumps(result).encode())
+        if self._reporters is not None:
+            self._reporters.close()
+        return result
+
+    # -- what the loop does not show ----------------------------------------------------------------------------------
+
+    @property
+    def meter(self) -> Meter:
+        """What sampling has cost so far, all learners together."""
+        return self.sampler.meter
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    def _settings(self) -> dict[str, Any]:
+        given = dataclasses.asdict(self.options)
+        return {name: value for name, value in given.items() if name not in _NOT_PART}
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "agent": self.name,
+            "fingerprint": self.table.fingerprint,
+            "version": provenance()["credit_envs"],
+            "options": json.loads(json.dumps(self._settings())),
+        }
+
+    def _begin(self) -> None:
+        self._began = True
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._path.is_file():
+            if self.options.resume:
+                self._restore()
+        elif (self.folder / "result.json").is_file():
+            raise CreditEnvsError(
+                f"output={str(self.folder)!r}: holds results without a checkpoint; choose another folder"
+            )
+        self._reporters = Reporters(self.name, self.folder, self.options)
+
+    def _charge(self, batch: Trajectories) -> None:
+        """Shares what was spent since the last time among learners, by the steps that each has in the batch."""
+        spent = self.sampler.meter.env_steps - self._before.env_steps
+        self._before = self.sampler.meter.copy()
+        if spent:
+            owner = self.sampler.owner(batch.context).cpu()
+            steps = torch.zeros(self.options.learners, dtype=torch.float64)
+            steps.index_add_(0, owner, batch.lengths.to(torch.float64).cpu())
+            share = steps / steps.sum() if float(steps.sum()) else torch.full_like(steps, 1 / len(steps))
+            self._spent += spent * share
+
+    def _measure(self) -> None:
+        """Adds a point to the curve: exact returns of every learner."""
+        returns = self.returns()
+        gap = self._best - self._base
+        normalised = (returns - self._base) / gap if gap > 0 else np.full_like(returns, np.nan)
+        point = {"update": self.updates, "steps": self._spent.tolist(), "J": returns.tolist()}
+        self.curve.append({**point, "normalised": normalised.tolist(), **self._vitals})
+
+    def returns(self) -> Any:
+        """Returns the exact expected return of every learner's policy, float64 ``[learners]``."""
+        pool, probability = self.sampler.table, self.policy.table().cpu().numpy()
+        policy = TabularPolicy("obs", probability)
+        codes, shares = pool.emission.episode_codes()
+        value = np.zeros(pool.n_contexts)
+        for code, share in zip(codes.tolist(), shares.tolist(), strict=True):
+            value += share * evaluate(pool, policy, episode_code=int(code)).V[0, pool.start_state]
+        return value.reshape(self.options.learners, -1) @ self.table.start_probability
+
+    def _report(self, share: float) -> None:
+        if self._reporters is not None and self.curve:
+            now = {**self._vitals, "normalised": float(np.nanmean(self.curve[-1]["normalised"]))}
+            self._reporters.tell(min(share, 1.0), float(self._spent.mean()), now)
+
+    def _say(self, text: str) -> None:
+        if self._reporters is not None:
+            self._reporters.say(text)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        out = {f"policy.{name}": value for name, value in self.policy.state_dict().items()}
+        for model, module in self._models.items():
+            out |= {f"{model}.{name}": value for name, value in module.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            out |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        return out
+
+    def _keep(self) -> None:
+        state = {
+            **self._identity(),
+            "updates": self.updates,
+            "curve": self.curve,
+            "spent": self._spent.tolist(),
+            "reading": self.sampler.reading(),
+            "vitals": self._vitals,
+            "alarms": dataclasses.asdict(self._alarms),
+        }
+        checkpoint.save(self._path, self._tensors(), state)
+        self._kept_at = time.monotonic()
+
+    def _restore(self) -> None:
+        tensors, state = checkpoint.load(self._path)
+        checkpoint.check_same(self._path, state, self._identity())
+        for prefix, module in {"policy": self.policy, **self._models}.items():
+            module.load_state_dict(part(tensors, f"{prefix}."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in part(tensors, "optimizer.").items():
+            number, key = name.split(".", 1)
+            moments.setdefault(int(number), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.updates, self.curve, self._vitals = state["updates"], state["curve"], state["vitals"]
+        self._spent = torch.tensor(state["spent"], dtype=torch.float64)
+        self._alarms = Alarms(**state["alarms"])
+        self.sampler.restore_reading(state["reading"])
+        self._before = self.sampler.meter.copy()
+        self.sampler.follow(self.policy.table())
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors whose names start with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
