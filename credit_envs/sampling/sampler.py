@@ -9,7 +9,8 @@ from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.policy import PolicyLike, as_policy
 from credit_envs.sampling.device import DevicePolicy, DeviceTable
 from credit_envs.sampling.draws import draws, mix_words, select_segment, streams
-from credit_envs.sampling.search import Fold, SearchResult, search
+from credit_envs.sampling.search import SearchResult, search
+from credit_envs.sampling.search_trees import Fold
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, Truth, numbered
 from credit_envs.table.draws import EPISODE, Purpose
 from credit_envs.table.mdp import TabularMDP
@@ -48,7 +49,7 @@ class Sampler:
         self.policy = DevicePolicy(self.dynamics, as_policy(table, policy))
         self.meter = Meter()
         self._groups = self._rollouts = self._branches = self._nodes = self._searches = 0
-        self._folds: dict[int, Fold | None] = {}
+        self._folds: dict[int, Fold] = {}
 
     def follow(self, probability: Tensor) -> None:
         """Changes the policy's probabilities, float64 ``[rows, A]`` on the sampler's device; counters go on."""
