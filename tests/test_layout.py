@@ -13,7 +13,7 @@ PACKAGE = Path(credit_envs.__file__).parent
 # Data flows one way: a room may import those to its left (and the shared files at the top of the package).
 ORDER = (
     *("table", "oracle", "dials", "importers", "families", "faces", "sampling"),
-    *("plans", "rewards", "credit", "weights", "losses", "policies", "recipes", "evaluation", "report"),
+    *("plans", "rewards", "credit", "weights", "losses", "policies", "recipes", "evaluation", "training", "report"),
 )
 SHARED = {"arrays", "errors", "piece"}
 FRONT = {"__init__", "__main__", "cli", "registry", "testing"}
