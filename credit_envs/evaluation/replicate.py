@@ -155,7 +155,7 @@ class Subject:
         return {
             **asdict(spent),
             **asdict(score_gradient(scene.frame, pull, scene.controls)),
-            **asdict(score_credit(scene.sample, credit, provided["advantage"], self.table.n_edges)),
+            **asdict(score_credit(scene.sample, pull, provided["advantage"], self.table.n_edges)),
         }
 
 

@@ -26,17 +26,47 @@ DEFAULTS: Mapping[str, Piece] = {
 }
 """What stands in a slot that a recipe leaves open."""
 
-PRESETS: Mapping[str, str] = {}
-"""Recipes of several pieces: name → names of pieces. Every piece is also a recipe by itself."""
+PRESETS: Mapping[str, str] = {
+    "dapo": "dynamic_sampling+grpo+dapo_loss",
+    "starpo_s": "uncertainty_filter+grpo+dapo_loss",
+    "tree_grpo": "trees+tree_grpo",
+    "tree_intra": "trees+tree_intra",
+    "tree_inter": "trees+tree_inter",
+    "tree_value": "trees+tree_value",
+    "tree_value_loo": "trees+tree_value_loo",
+    "tree_gigpo": "trees+tree_gigpo",
+    "klong": "klong_windows+klong",
+    "klong_early": "klong_early_stage+klong",
+    "agent_prm": "agent_prm_pairs+dpo",
+    "agent_prm_anchor": "agent_prm_pairs_anchor+dpo",
+    "inverse_prm": "inverse_prm_pairs+dpo",
+    "istar": "implicit+istar",
+    "istar_rloo": "implicit+istar_rloo",
+    "orm": "outcome_model+grpo",
+    "mt_grpo_forked": "turn_forks+mt_grpo_forked",
+    "mt_ppo": "turn_rewards+ppo_learned",
+    "ppo_mr": "turn_rewards_merged+ppo_learned",
+    "grpo_mr": "turn_rewards_merged+grpo",
+    "gigpo_turn_rewards": "turn_rewards+gigpo",
+    "loop": "loop+loop_token",
+    "loop_turn": "loop+loop_turn",
+    "loop_trajectory": "loop+loop_trajectory",
+    "vppo_dapo": "dynamic_sampling+grpo+vppo+dapo_loss",
+    "tree_grpo_vppo": "trees+tree_grpo+vppo",
+    "at_rl_vppo": "at_rl+vppo",
+    "entropy_vppo": "high_entropy+vppo_mask",
+}
+"""Recipes of several pieces: name → names of pieces. Any other piece is also a recipe by itself."""
 
 DEFAULT = ("grpo", "dr_grpo", "rloo", "gigpo", "vineppo_k1", "vineppo", "anchor_graph", "anchor_graph_time", "exact")
 """What ``credit-envs evaluate`` scores when nothing is named."""
 
 
 def names() -> tuple[str, ...]:
-    """Returns the names of all recipes: presets, and every piece that changes something by itself."""
-    alone = [name for name, piece in PIECES.items() if piece not in DEFAULTS.values() or piece.slot == "advantage"]
-    return tuple(dict.fromkeys([*PRESETS, *alone]))
+    """Returns the names of all recipes: estimators, weights, presets, and of the rest what no preset uses, by itself."""
+    used = {word for parts in PRESETS.values() for word in parts.split("+")} | {p.name for p in DEFAULTS.values()}
+    alone = [name for name, one in PIECES.items() if one.slot in ("advantage", "weight") or name not in used]
+    return tuple(dict.fromkeys([*alone, *PRESETS]))
 
 
 def piece(name: str) -> Piece:
