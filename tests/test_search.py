@@ -192,7 +192,7 @@ def at_every_step(sample):
     return torch.nonzero(sample.trajectories.mask, as_tuple=True)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     rich_table(max_states=6, max_horizon=5),
     st.integers(0, 2**60),
@@ -253,3 +253,267 @@ def test_trees_are_those_of_the_slow_searcher(table, seed, kind, rule, c, simula
         )
     spent = sampler.meter.since(before)
     assert (spent.env_steps, spent.policy_calls, spent.restores) == (steps, calls, simulations * len(rollout))
+
+
+# -- what it estimates -----------------------------------------------------------------------------------------------
+
+
+def same_root(n):
+    return torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 6])
+def test_rollouts_of_the_policy_are_unbiased_everywhere_in_the_tree(seed):
+    table = make_random_table(seed, n_states=8, horizon=5, n_starts=1, cutoff=True).replace(discount=0.9)
+    policy = Policy("state", random_policy(table, seed))
+    sampler = Sampler(table, policy, seed)
+    result, truth = search(sampler, sampler.groups(1, 1), *same_root(3000), 24, rule="policy", nodes=True)
+    values, inside = evaluate(table, policy), result.nodes
+    tried = inside.count > 0
+    # Sums per tree of (Q − Q^π) N: trees are independent, and have mean zero at every (step, state, action).
+    step, edge, root = inside.step[inside.node][tried], truth.edge[tried], inside.root[inside.node][tried]
+    exact = torch.from_numpy(values.q_at(step.numpy(), edge.numpy()))
+    cell = step * table.n_edges + edge
+    z = []
+    for here in torch.unique(cell).tolist():
+        own = cell == here
+        error = torch.zeros(3000, dtype=torch.float64)
+        error.index_add_(0, root[own], ((inside.q[tried] - exact) * inside.count[tried])[own])
+        error[error.abs() < 1e-12] = 0  # certain returns differ by rounding
+        if (error != 0).sum() > 30:
+            z.append(float(error.mean() / error.std() * 3000**0.5))
+        else:
+            assert error.abs().max() < 30
+    assert len(z) > 8
+    assert max(map(abs, z)) < 4
+    # The value is V^π, and visits are the policy's.
+    v = float(values.V[0, table.start_state[0]])
+    assert abs(float(result.value.mean()) - v) < 4 * float(result.value.std()) / 3000**0.5
+    share = result.visits.to(torch.float64).mean(dim=0).numpy() / 24
+    chance = policy.probability[table.start_state[0]]
+    assert np.abs(share - chance).max() < 4 * np.sqrt(0.25 / 24 / 3000)
+
+
+@pytest.mark.parametrize(("rule", "c"), [("uct", 1.0), ("puct", 1.0)])
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_search_goes_to_the_optimum(rule, c, seed):
+    """The value of the most visited action, over roots: from near V^π to V*."""
+    table = make_random_table(seed, n_states=8, horizon=4, n_starts=1)
+    sampler = Sampler(table, uniform(table), seed)
+    sample = sampler.groups(1, 1)
+    start = int(table.start_state[0])
+    best = float(optimal(table).V[0, start])
+    gaps = []
+    for budget, n in ((8, 100), (100, 40), (1500, 20), (20_000, 6)):
+        found = sampler.search(sample, *same_root(n), budget, c, rule)
+        gaps.append(abs(float(found.value.mean()) - best))
+    assert gaps[-1] < 0.03 * max(1, abs(best))
+    assert gaps[-1] < gaps[0] or gaps[0] < 0.03
+    # Its visits are the greedy policy's in the end, and their mean return is Q*.
+    top = found.visits.sum(dim=0).argmax()
+    exact = optimal(table).q(0, start)
+    assert exact[top] == pytest.approx(np.nanmax(exact))
+    assert float(found.q[:, top].mean()) == pytest.approx(best, abs=0.03 * max(1, abs(best)))
+
+
+def three_ary(depth=3, winners=()):
+    """A tree with 3 actions per node; leaves (paths) named in ``winners`` pay 1."""
+    first = [sum(3**k for k in range(d)) for d in range(depth + 1)]
+    rows = []
+    for d in range(depth):
+        for i in range(3**d):
+            for a in range(3):
+                last = d + 1 == depth
+                to = 0 if last else first[d + 1] + 3 * i + a
+                path = tuple((3 * i + a) // 3**k % 3 for k in reversed(range(depth)))
+                rows.append((first[d] + i, a, to, 1.0, float(last and path in winners), last))
+    names = ("state", "action", "successor", "probability", "reward", "terminal")
+    columns = {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    return from_outcomes("three-ary", first[depth], 3, columns, start={0: 1.0}, horizon=depth)
+
+
+def test_uct_is_neither_the_policys_value_nor_the_best():
+    """A tree as in algorithms.md 0.4: Q^π = (.05, .00, .59), Q* = (1, 1, 1). Means go from near Q^π to Q*.
+
+    At small budgets they may lie below both: before it knows better, UCT spends as much on actions that the policy avoids.
+    """
+    table = three_ary(winners={(0, 1, 2), (1, 2, 2), (2, 0, 0)})
+    policy = np.full((13, 3), 1 / 3)
+    for state, chance, action in (
+        *((1, 0.25, 1), (5, 0.2, 2)),
+        *((2, 0.08, 2), (9, 0.05, 2)),
+        *((3, 0.8, 0), (10, 0.7375, 0)),
+    ):
+        policy[state] = (1 - chance) / 2
+        policy[state, action] = chance
+    exact = evaluate(table, policy).q(0, 0)
+    assert np.round(exact, 2) == pytest.approx([0.05, 0.0, 0.59])
+    assert optimal(table).q(0, 0) == pytest.approx([1, 1, 1])
+    sampler = Sampler(table, policy, 0)
+    sample = sampler.groups(1, 1)
+    means = []
+    for budget, n in ((30, 2000), (200, 1000), (3000, 100), (30_000, 20)):
+        found = sampler.search(sample, *same_root(n), budget).q
+        assert (found.std(dim=0) / n**0.5).max() < 0.02
+        means.append(found.mean(dim=0).numpy())
+    assert np.all(np.diff(means, axis=0)[:2] > 0)
+    assert np.all(np.abs(means[0][:2] - exact[:2]) < 0.05)
+    assert means[0][2] < exact[2] - 0.1
+    assert np.all((means[2] > 0.9) & (means[2] < 1))
+    assert np.all(means[3] > 0.99)
+    # The policy's own rollouts stay where they are.
+    mean = sampler.search(sample, *same_root(2000), 200, rule="policy").q.nanmean(dim=0)
+    assert mean.numpy() == pytest.approx(exact, abs=0.02)
+
+
+# -- luck, parts and threads -------------------------------------------------------------------------------------------
+
+
+def equal(a, b, rows=slice(None)):
+    return torch.equal(a.visits[rows], b.visits) and torch.equal(a.q[rows].nan_to_num(), b.q.nan_to_num())
+
+
+def wandering(seed=0):
+    table = make_random_table(seed, n_states=12, n_actions=4, horizon=8, n_starts=2)
+    sampler = Sampler(table, uniform(table), seed)
+    sample = sampler.groups(6, 4)
+    return sampler, sample, *at_every_step(sample)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_root_does_not_notice_the_others(rule):
+    (one, sample, rollout, step), (two, other, *_) = wandering(), wandering()
+    whole = one.search(sample, rollout, step, 50, 0.5, rule)
+    some = torch.arange(len(step) - 1, 0, -3)
+    assert equal(whole, two.search(other, rollout[some], step[some], 50, 0.5, rule), some)
+
+
+def test_parts_and_threads_change_nothing(monkeypatch):
+    (one, sample, rollout, step), (two, other, *_) = wandering(), wandering()
+    whole = one.search(sample, rollout, step, 50, nodes=True)
+    monkeypatch.setattr(search_trees, "_SERIAL", 0)
+    monkeypatch.setattr(search_trees, "_BYTES", 1 << 16)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        parts = two.search(other, rollout, step, 50, nodes=True)
+    finally:
+        torch.set_num_threads(threads)
+    assert equal(whole, parts)
+    for name, column in vars(whole.nodes).items():
+        assert torch.equal(getattr(parts.nodes, name).nan_to_num(), column.nan_to_num()), name
+    assert one.meter == two.meter
+
+
+def test_equal_roots_and_later_calls_have_luck_of_their_own():
+    sampler, sample, *_ = wandering(3)
+    zero = torch.zeros(2, dtype=torch.int64)
+    first = sampler.search(sample, zero, zero, 200, rule="policy")
+    again = sampler.search(sample, zero, zero, 200, rule="policy")
+    values = torch.cat([first.value, again.value])
+    assert len(torch.unique(values)) == 4
+
+
+def test_nodes_hang_together():
+    sampler, sample, rollout, step = wandering(1)
+    found = sampler.search(sample, rollout, step, 64, nodes=True)
+    inside = found.nodes
+    roots = inside.parent < 0
+    assert torch.equal(inside.root[roots], torch.arange(len(step)))
+    assert torch.equal(inside.step[roots], step)
+    assert torch.equal(inside.visits[roots], torch.full_like(step, 64))
+    above = inside.node[inside.parent[~roots]]
+    assert torch.equal(inside.step[above] + 1, inside.step[~roots])
+    assert torch.equal(inside.root[above], inside.root[~roots])
+    left = torch.zeros_like(inside.visits).index_add_(0, inside.node, inside.count)
+    assert torch.equal(left, inside.visits)
+    assert torch.equal(inside.anchor[roots], sample.trajectories.anchor[rollout, step])
+    assert torch.equal(inside.policy_row[roots], sample.trajectories.policy_row[rollout, step])
+    none = torch.zeros(0, dtype=torch.int64)
+    empty = sampler.search(sample, none, none, 3, nodes=True)
+    assert empty.q.shape == (0, 4)
+    assert len(empty.nodes.root) == len(empty.nodes.q) == 0
+
+
+# -- special cases and prices ------------------------------------------------------------------------------------------
+
+
+def bandit(rewards):
+    rows = [(0, a, 0, 1.0, float(r), True) for a, r in enumerate(rewards)]
+    names = ("state", "action", "successor", "probability", "reward", "terminal")
+    columns = {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    return from_outcomes("bandit", 1, len(rewards), columns, start={0: 1.0}, horizon=1)
+
+
+def test_greedy_search_of_a_bandit():
+    table = bandit([0.2, 1.0, 0.5])
+    sampler = Sampler(table, np.array([[0.5, 0.3, 0.2]]), 0)
+    sample = sampler.groups(1, 1)
+    one = torch.zeros(1, dtype=torch.int64)  # one root, the start
+    assert sampler.search(sample, one, one, 100, 0.0).visits.tolist() == [[1, 98, 1]]  # each once, then the best
+    # Untried actions count as the node's mean, which the first one keeps up with: ties go to the first.
+    assert sampler.search(sample, one, one, 100, 0.0, "puct").visits.tolist() == [[100, 0, 0]]
+    assert sampler.search(sample, one, one, 10, 100.0, "puct").visits.tolist() == [[5, 3, 2]]  # in the prior's shares
+    found = sampler.search(sample, one, one, 4000, 2.0, "uct")
+    assert found.q.tolist() == [[pytest.approx(0.2), pytest.approx(1.0), pytest.approx(0.5)]]
+    assert found.visits[0].argmax() == 1
+    assert int(found.visits.sum()) == 4000
+
+
+def test_the_critic_of_agent_q():
+    table = bandit([0.2, 1.0, 0.5, 0.0])
+    sampler = Sampler(table, uniform(table), 0)
+    sample, values = sampler.groups(1, 1), np.zeros((2, 1))
+    options = {"rule": "agent_q", "critic": values, "nodes": True}
+    sure, _ = search(sampler, sample, *same_root(1), 10, 0.0, alpha=0.0, **options)
+    assert sure.nodes.score.tolist() == pytest.approx([1 / 3, 1, 2 / 3, 0])
+    assert sure.visits.tolist() == [[0, 10, 0, 0]]
+    # The first pick is right with probability accuracy + (1 − accuracy)/n.
+    noisy, _ = search(sampler, sample, *same_root(4000), 1, 0.0, alpha=0.0, accuracy=0.4, **options)
+    share = float(noisy.visits[:, 1].to(torch.float64).mean())
+    assert abs(share - (0.4 + 0.6 / 4)) < 4 * (0.25 / 4000) ** 0.5
+    # One proposal has no rival; many propose everything.
+    lone, _ = search(sampler, sample, *same_root(50), 10, proposals=1, alpha=0.5, **options)
+    assert torch.all((lone.visits > 0).sum(dim=1) == 1)
+    assert len(torch.unique(lone.visits.argmax(dim=1))) == 4
+    many, _ = search(sampler, sample, *same_root(50), 40, proposals=60, alpha=0.5, **options)
+    assert torch.all(many.visits > 0)
+
+
+@pytest.mark.parametrize("restore", ["free", "replay"])
+def test_what_search_costs(restore):
+    rows = [(s, a, min(s + 1, 4), 1.0, float(a), s == 4) for s in range(5) for a in range(2)]
+    names = ("state", "action", "successor", "probability", "reward", "terminal")
+    columns = {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    table = from_outcomes("corridor", 5, 2, columns, start={0: 1.0}, horizon=5)
+    sampler = Sampler(table, uniform(table), 0, restore=restore)
+    sample, step = sampler.groups(1, 1), torch.arange(5)
+    before = sampler.meter.copy()
+    sampler.search(sample, torch.zeros(5, dtype=torch.int64), step, 6, rule="policy")
+    spent = sampler.meter.since(before)
+    # 6 simulations from step t take 5 − t steps each, and t more where the prefix is replayed.
+    played = 6 * (5 + 4 + 3 + 2 + 1)
+    assert spent.env_steps == (played if restore == "free" else 6 * 25)
+    assert (spent.policy_calls, spent.restores) == (played, 30)
+
+
+def test_bad_arguments():
+    sampler, sample, rollout, step = wandering()
+    for arguments, message in (
+        ((0,), "simulations=0"),
+        ((5, -1.0), "c=-1"),
+        ((5, 1.0, "utc"), "unknown rule 'utc'; did you mean 'uct'"),
+    ):
+        with pytest.raises(CreditEnvsError, match=message):
+            sampler.search(sample, rollout, step, *arguments)
+    with pytest.raises(CreditEnvsError, match=r"proposals=3: expected an integer in \[0, 0\]"):
+        search(sampler, sample, rollout, step, 5, rule="policy", proposals=3)
+    for name in ("accuracy", "alpha"):
+        with pytest.raises(CreditEnvsError, match=f"{name}=1.5"):
+            search(sampler, sample, rollout, step, 5, rule="agent_q", **{name: 1.5})
+    closed = Sampler(sampler.table, uniform(sampler.table), restore="none")
+    with pytest.raises(
+        CreditEnvsError, match="restore='none': this environment cannot be forked, so tree searches are"
+    ):
+        closed.search(sample, rollout, step, 5)
+    assert closed.meter.env_steps == 0
