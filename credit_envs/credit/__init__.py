@@ -11,13 +11,16 @@ from credit_envs.credit import (
     exact,
     gae,
     gigpo,
+    gigpo_mig,
     graph_gpo,
     grpo,
     hgpo,
     hiper,
+    igpo,
     istar,
     klong,
     loop,
+    mig,
     monte_carlo,
     mt_grpo,
     prm_baseline,
@@ -27,7 +30,7 @@ from credit_envs.credit import (
     tree_gigpo,
 )
 from credit_envs.piece import Piece
-from credit_envs.rewards import turns
+from credit_envs.rewards import information, turns
 
 _GIGPO, _VINE = "Feng et al. 2025, arXiv 2505.10978", "Kazemnejad et al. 2024, arXiv 2410.01679"
 _TREE = "Ji et al. 2025, arXiv 2509.21240"
@@ -38,6 +41,7 @@ _RPP, _LOOP = "Hu et al. 2025, arXiv 2501.03262", "Chen et al. 2025, arXiv 2502.
 _RAGEN, _HIPER = "Wang et al. 2025, arXiv 2504.20073, released code", "Peng et al. 2026, arXiv 2602.16165"
 _HGPO, _GRAPH = "He et al. 2026, arXiv 2602.22817", "Cheng et al. 2026, arXiv 2605.26684"
 _PLANNED = ("field",)
+_MIG, _IGPO, _INFO = "arXiv 2602.01034", "Wang et al. 2025, arXiv 2510.14967", information.REQUIRES
 _some = functools.partial
 
 ADVANTAGES: tuple[Piece, ...] = (
@@ -287,6 +291,37 @@ ADVANTAGES: tuple[Piece, ...] = (
         model_calls=1,
     ),
     Piece("hiper_as_told", segments.hiper_as_told, "segment", "three weighted levels under HiPER", "as told", 1.0),
+    Piece("mig", mig.mig, "trajectory", _MIG, "reconstruction", requires=_INFO, model_calls=1),
+    Piece("mig_stepwise", mig.mig_stepwise, "turn", f"ours, after {_MIG}", "ours", requires=_INFO, model_calls=1),
+    Piece(
+        "mig_as_told",
+        _some(mig.mig_stepwise, kind="increments"),
+        "turn",
+        f"under {_MIG}",
+        "as told",
+        requires=_INFO,
+        model_calls=1,
+    ),
+    Piece("igpo", igpo.igpo, "turn", _IGPO, gamma=1.0, requires=_INFO, model_calls=1),
+    Piece(
+        "igpo_separate",
+        _some(igpo.igpo, separate=True),
+        "turn",
+        f"{_IGPO}; released option",
+        gamma=1.0,
+        requires=_INFO,
+        model_calls=1,
+    ),
+    Piece(
+        "gigpo_mig",
+        gigpo_mig.gigpo_mig,
+        "step",
+        f"{_GIGPO}; {_MIG}",
+        "reconstruction",
+        0.95,
+        requires=_INFO,
+        model_calls=1,
+    ),
     Piece("projected", exact.projected, "step", "oracle"),
     Piece("exact", exact.exact, "step", "oracle"),
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 
 from credit_envs.piece import Piece
-from credit_envs.rewards import agent_prm, implicit, inverse_prm, outcome, overlong, turns, verifier
+from credit_envs.rewards import agent_prm, implicit, information, inverse_prm, outcome, overlong, turns, verifier
 
 _PRM, _ISTAR = "Choudhury 2025, arXiv 2502.10325", "Liu et al. 2025, arXiv 2509.19199"
 _TURNS, _PAYING = "Zeng et al. 2025, arXiv 2505.11821", (turns.REQUIRES,)
+_MIG, _IGPO, _INFO = "arXiv 2602.01034", "Wang et al. 2025, arXiv 2510.14967", information.REQUIRES
 _some = functools.partial
 
 REWARDS: tuple[Piece, ...] = (
@@ -97,6 +98,46 @@ REWARDS: tuple[Piece, ...] = (
         "ours",
         slot="reward",
         requires=_PAYING,
+    ),
+    Piece(
+        "mig_gain", information.mig_gain, "turn", _MIG, "reconstruction", slot="reward", requires=_INFO, model_calls=1
+    ),
+    Piece(
+        "mig_gain_as_told",
+        _some(information.mig_gain, kind="increments"),
+        "turn",
+        f"under {_MIG}",
+        "as told",
+        slot="reward",
+        requires=_INFO,
+        model_calls=1,
+    ),
+    Piece(
+        "mig_gain_policy",
+        information.mig_gain_policy,
+        "turn",
+        f"{_MIG}; by exact values",
+        "reconstruction",
+        slot="reward",
+        model_calls=1,
+    ),
+    Piece("igpo_gain", information.igpo_gain, "turn", _IGPO, slot="reward", requires=_INFO, model_calls=1),
+    Piece(
+        "igpo_gain_log",
+        _some(information.igpo_gain, log=True),
+        "turn",
+        f"{_IGPO}; released option",
+        slot="reward",
+        requires=_INFO,
+        model_calls=1,
+    ),
+    Piece(
+        "igpo_gain_policy",
+        information.igpo_gain_policy,
+        "turn",
+        f"{_IGPO}; by exact values",
+        slot="reward",
+        model_calls=1,
     ),
 )
 """Every reward. Adding one: a file beside this one, and a line here."""
