@@ -252,6 +252,21 @@ def test_kept_groups_come_first_and_in_order():
     assert informative(few_kept).tolist() == [True] * found + [False] * (8 - found)
 
 
+@few
+@given(st.sampled_from([0.03, 0.3, 0.9]), st.integers(1, 6), st.integers(1, 4), st.integers(0, 3), st.integers(0, 999))
+def test_a_batch_is_always_full(p, groups, tries, oversample, seed):
+    table = coin(p)
+    sampler, plain = (Sampler(table, always(1), seed) for _ in range(2))
+    batch = dynamic_sampling(sampler, groups, 3, tries, oversample).trajectories
+    drawn = plain.groups(sampler.meter.env_steps // 3, 3).trajectories
+    flags = informative(drawn)
+    found = min(groups, int(flags.sum()))
+    order = [*torch.nonzero(flags).squeeze(1).tolist()[:found], *torch.nonzero(~flags).squeeze(1).tolist()]
+    assert torch.equal(batch.reward.view(groups, 3), drawn.reward.view(-1, 3)[order[:groups]])
+    assert batch.tree.tolist() == list(range(3 * groups))
+    assert found == groups or drawn.n_groups >= tries
+
+
 def test_groups_of_one_are_kept(monkeypatch):
     table = coin(0.5)
     sampler = Sampler(table, always(1), 6)

@@ -228,16 +228,19 @@ def test_leaves_play_the_policy_where_episodes_last_equally_long(shape):
 
 
 def test_where_lengths_differ_leaves_do_not_play_the_policy():
-    """A ends at once, B takes two steps, both by chance 1/2: a fork's path is B with 1/4 + 3/8 = 0.625, not 0.5."""
+    """A path of d steps comes up Σ_{t<d} E[1/D | path up to t] times too often; A ends at once, B takes two steps."""
     rows = [(0, 0, 2, 1.0, 0.0, True), (0, 1, 1, 1.0, 0.0, False), (1, 0, 2, 1.0, 0.0, True), (2, 0, 2, 1.0, 0.0, True)]
     names = ("state", "action", "successor", "probability", "reward", "terminal")
     columns = {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
     table = from_outcomes("short or long", 3, 2, columns, start={0: 1.0}, horizon=2, allow_unreachable=True)
-    n = 4000
+    n, b = 4000, 0.5
     batch = grown(table, 0, n, (1, 1, 1))[1].trajectories
     long = (batch.lengths.view(n, 2) == 2).double().mean(dim=0)
-    assert abs(float(long[0]) - 0.5) < 4 * 0.5 / n**0.5
-    assert abs(float(long[1]) - 0.625) < 4 * 0.484 / n**0.5
+    root, late = (1 - b) * 1 + b / 2, 1 / 2
+    assert abs(float(long[0]) - b) < 4 * 0.5 / n**0.5
+    assert abs(float(long[1]) - b * (root + late)) < 4 * 0.5 / n**0.5
+    assert b * (root + late) == 0.625
+    assert float(long[1]) > b + 4 * 0.5 / n**0.5
 
 
 # -- credit ----------------------------------------------------------------------------------------------------------

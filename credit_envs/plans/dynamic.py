@@ -68,15 +68,24 @@ def dynamic_sampling(
     """
     check_range("tries", tries, 1, 1 << 20, integer=True)
     check_range("oversample", oversample, 0, 1 << 20, integer=True)
-    parts: list[Sample] = []
-    flags: list[Tensor] = []
-    missing = groups
-    while missing > 0 and len(parts) < tries:
-        parts.append(sampler.groups(oversample * groups if oversample else missing, group_size))
-        batch = parts[-1].trajectories
-        flags.append(
-            informative(batch, threshold) if group_size > 1 else torch.ones_like(batch.group, dtype=torch.bool)
+    check_range("groups", groups, 1, 1 << 40, integer=True)
+    kept: list[Sample] = []
+    spare: list[Sample] = []
+    missing, unfilled = groups, groups
+    for _ in range(tries):
+        drawn = sampler.groups(oversample * groups if oversample else missing, group_size)
+        batch = drawn.trajectories
+        good = (
+            informative(batch, threshold)
+            if group_size > 1
+            else torch.ones(batch.n_groups, dtype=torch.bool, device=batch.mask.device)
         )
-        missing -= int(flags[-1].sum())
-    kept_first = torch.argsort(~torch.cat(flags), stable=True)
-    return chosen(joined(parts), kept_first[:groups])
+        own, other = torch.nonzero(good).squeeze(1)[:missing], torch.nonzero(~good).squeeze(1)[:unfilled]
+        kept += [chosen(drawn, own)] if len(own) else []
+        spare += [chosen(drawn, other)] if len(other) else []
+        missing, unfilled = missing - len(own), unfilled - len(other)
+        if not missing:
+            break
+    if missing:
+        kept.append(chosen(joined(spare), torch.arange(missing, device=good.device)))
+    return joined(kept)

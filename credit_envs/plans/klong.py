@@ -41,7 +41,7 @@ def klong(
         sampler: metered; steps beyond the limit are never taken.
         groups: number of groups.
         group_size: rollouts per group.
-        window: L, steps per window (default: half the table's horizon, rounded up).
+        window: L, steps (tokens, where a step is one) per window (default: half the table's horizon, rounded up).
         overlap: O < L, steps that neighbours share (default: half the window, rounded down).
         limit: T_m as a share of the table's horizon, in (0, 1].
         only_new: mask the steps that an earlier window covers already, so that windows partition a rollout for any O.

@@ -9,8 +9,9 @@ A node is one whole step of the agent: a turn, of one or several tokens. Where a
 depth D costs (D + 1)/(2D) of it on average, more than the paper's half.
 
 Groups of leaves are no groups of independent rollouts. Where all episodes last equally long every leaf is by itself
-distributed as the policy plays. Where they don't, it isn't: a node of a short episode is forked more often than one of a
-long episode, so prefixes of short episodes come up too often and their continuations make up for it only in part.
+distributed as the policy plays. Where they don't, it isn't: only long episodes have late nodes. A fork of a chain follows
+path w of d steps with Σ_{t<d} E[1/D | w up to t] times its probability, D the chain's length, so long paths come up too
+often (checked in the tests).
 
 `group_size` sets the budget: by default M is chosen so that a prompt costs about as much as `group_size` chains by the
 paper's formula, so that 2, 4, 8 and 16 give its (1, 2, 1), (2, 2, 1), (4, 2, 1) and (8, 2, 1); a prompt then has
