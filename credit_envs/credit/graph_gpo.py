@@ -130,5 +130,5 @@ def _distances(node: Tensor, after: Tensor, n: int) -> Tensor:
     """
     rows, columns = after.cpu().numpy(), node.cpu().numpy()
     backwards = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n + 2, n + 2))
-    found = dijkstra(backwards, indices=n, unweighted=True)
+    found = dijkstra(backwards, indices=[n], unweighted=True)[0]
     return torch.from_numpy(found).to(node.device)
