@@ -2,7 +2,7 @@
 
     W_t = 1 on ⌈k n_i⌉ steps of rollout i drawn without replacement, else 0
 
-Unbiased up to the factor k; what a mask gains over it is due to where it looks. Source: the random-mask control of Huang et
+Every step of a rollout is kept with the same probability ⌈k n_i⌉/n_i, so what a mask gains over it is due to where it looks. Source: the random-mask control of Huang et
 al. 2025, arXiv 2510.09285.
 """
 
