@@ -233,6 +233,11 @@ def test_pictures_stand_in_terminals_only(capsys, said, monkeypatch):
     [
         (["show", "Shop", "--picture", "x.png"], "picture='x.png': Shop has no picture, only words"),
         (["show", "Pivots", "--picture", "x.jpg"], "picture='x.jpg': expected a path that ends in .png"),
+        (["show", "Pivots", "--credit", "x.jpg"], "credit='x.jpg': expected a path that ends in .png"),
+        (
+            ["show", "KeyRooms", "stages=60", "--credit", "x.png"],
+            "credit='x.png': KeyRooms is too large to measure in passing",
+        ),
         (["play", "Pivotz"], "unknown environment id 'Pivotz'; did you mean 'credit/Pivots-v0'"),
         (["play", "Pivots", "lenth=2"], "unknown knob of credit/Pivots-v0 'lenth'; did you mean 'length'"),
         (["play", "Pivots?length=2", "length=3"], "length=3: 'Pivots?length=2' sets it already"),

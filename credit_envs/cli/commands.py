@@ -152,7 +152,9 @@ def algorithms() -> int:
     return 0
 
 
-def show(env_id: Name, knobs: Names = (), instance: int = 0, picture: Path | None = None) -> int:
+def show(
+    env_id: Name, knobs: Names = (), instance: int = 0, picture: Path | None = None, credit: Path | None = None
+) -> int:
     """Show an environment: what the oracle measures, and optimal play.
 
     Args:
@@ -160,16 +162,21 @@ def show(env_id: Name, knobs: Names = (), instance: int = 0, picture: Path | Non
         knobs: Knobs and dials, as NAME=VALUE.
         instance: Instance seed of a family.
         picture: Path of a PNG of the first start state.
+        credit: Path of a PNG of optimal play with the exact credit of its steps drawn on it.
     """
     from credit_envs.cli import inspection
     from credit_envs.cli.pictures import write_picture
 
+    for name, path in (("picture", picture), ("credit", credit)):
+        if path is not None and path.suffix != ".png":
+            raise CreditEnvsError(f"{name}={str(path)!r}: expected a path that ends in .png")
     table = _table(env_id, knobs, instance)
     if picture is not None:
         write_picture(table, picture)
-    inspection.print_table(table)
-    if picture is not None:
-        print(f"\npicture: {picture}")
+    inspection.print_table(table, credit=credit)
+    for name, path in (("picture", picture), ("credit", credit)):
+        if path is not None:
+            print(f"\n{name}: {path}")
     return 0
 
 

@@ -6,19 +6,18 @@ import re
 import textwrap
 from collections.abc import Mapping
 from math import isfinite
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from credit_envs import registry
 from credit_envs.cli.pictures import blocks
 from credit_envs.dials import DIALS
 from credit_envs.errors import CreditEnvsError
 from credit_envs.faces.render import picture
-from credit_envs.faces.single import TabularEnv
 from credit_envs.families import FAMILIES
-from credit_envs.oracle import evaluate, measure, optimal, uniform
+from credit_envs.oracle import measure
 from credit_envs.piece import NEEDS
+from credit_envs.report.episode import Episode, episode_picture, optimal_episode
 from credit_envs.report.terminal import terminal
 from credit_envs.table.mdp import TabularMDP
 
@@ -61,8 +60,17 @@ def print_lists() -> None:
     console.print("algorithms: credit-envs algorithms", markup=False)
 
 
-def print_table(table: TabularMDP, play: bool = True) -> None:
-    """Prints what the oracle measures on a table under uniform play, and optimal play if asked for."""
+def print_table(table: TabularMDP, play: bool = True, credit: Path | None = None) -> None:
+    """Prints what the oracle measures on a table under uniform play, and optimal play if asked for.
+
+    Args:
+        table: the table.
+        play: whether to print an episode of optimal play.
+        credit: path of a PNG of that episode with its credit drawn on it.
+
+    Raises:
+        CreditEnvsError: if the credit of a table is asked for that is too large to measure in passing.
+    """
     from rich import box
     from rich.table import Table
 
@@ -75,7 +83,10 @@ def print_table(table: TabularMDP, play: bool = True) -> None:
         console.print(blocks(frame, console.width, _PICTURE_LINES))
         console.print()
     if table.n_states * (table.horizon + 1) > _MOST_VALUES:
-        console.print("too large to measure in passing: values at every step and state would not fit in memory")
+        large = "too large to measure in passing: values at every step and state would not fit in memory"
+        if credit is not None:
+            raise CreditEnvsError(f"credit={str(credit)!r}: {table.name} is {large}")
+        console.print(large)
         return
     grid = Table("measured under uniform play", "", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     grid.columns[1].justify = "right"
@@ -84,44 +95,31 @@ def print_table(table: TabularMDP, play: bool = True) -> None:
     console.print(grid)
     if play:
         console.print()
-        for line in transcript(table):
+        episode = optimal_episode(table)
+        if credit is not None:
+            episode_picture(episode, credit)
+        for line in transcript(episode):
             indent = " " * (2 + len(line) - len(line.lstrip()))
             for part in textwrap.wrap(line, console.width, subsequent_indent=indent):
                 console.print(part, markup=False)
 
 
-def transcript(table: TabularMDP, seed: int = 0) -> list[str]:
-    """Returns the lines of one episode of optimal play: what each step brings into view, its reward and its exact credit.
-
-    Args:
-        table: the table.
-        seed: seed of the luck.
-    """
-    best, even, env = optimal(table), evaluate(table, uniform(table)), TabularEnv(table, "text")
-    menu = {f"[{a}] {name}" for a, name in enumerate(table.action_names)}
-    shown = _lines(env.reset(seed=seed)[0])
+def transcript(episode: Episode) -> list[str]:
+    """Returns the lines of an episode: what each step brings into view, its exact credit and its reward."""
+    menu = {f"[{a}] {name}" for a, name in enumerate(episode.table.action_names)}
+    texts = [_lines(text) for text in (*(step.text for step in episode.steps), episode.end)]
     lines = [
-        f"optimal play (J = {best.J:.4g}, {best.length:.4g} steps on average); A: exact advantage under uniform play",
-        *(f"     {line}" for line in shown if line not in menu),
+        f"optimal play (J = {episode.expected:.4g}, {episode.length:.4g} steps on average); "
+        "A: exact advantage under uniform play",
+        *(f"     {line}" for line in texts[0] if line not in menu),
     ]
-    total, over = 0.0, False
-    while not over:
-        t, state, code = env.t, env.state, env.snapshot().code
-        edge = int(best.greedy(t)[state])
-        first, count = int(table.edge_start[state]), int(table.n_admissible[state])
-        # What is said is the name that executes the edge under what this step shows.
-        said = table.edge_action[first + (edge - first + int(table.emission.shift[code])) % count]
-        credit = float(even.advantage_at(np.array(t), np.array(state), np.array(edge)))
-        text, reward, over, _, _ = env.step(int(said))
-        total += table.discount**t * reward
-        if t < _MOST_STEPS:
-            before, shown = shown, _lines(text)
-            paid = f", reward {reward:.4g}" if reward else ""
-            lines.append(f"{t + 1:3d}. {table.action_names[said]}   (A {credit + 0.0:+.4f}{paid})")
-            lines += [f"     {line}" for line in shown if line not in before and line not in menu]
-    if t >= _MOST_STEPS:
-        lines.append(f"     … {t + 1 - _MOST_STEPS} more steps")
-    return [*lines, f"return {total:.4g}"]
+    for step, before, after in zip(episode.steps[:_MOST_STEPS], texts, texts[1:], strict=False):
+        paid = f", reward {step.reward:.4g}" if step.reward else ""
+        lines.append(f"{step.t + 1:3d}. {step.name}   (A {step.credit + 0.0:+.4f}{paid})")
+        lines += [f"     {line}" for line in after if line not in before and line not in menu]
+    if len(episode.steps) > _MOST_STEPS:
+        lines.append(f"     … {len(episode.steps) - _MOST_STEPS} more steps")
+    return [*lines, f"return {episode.total:.4g}"]
 
 
 def _lines(text: str) -> list[str]:

@@ -56,8 +56,6 @@ def write_picture(table: TabularMDP, path: Path) -> None:
         CreditEnvsError: if the table has no picture or the path cannot be written.
         MissingExtraError: if matplotlib is not installed.
     """
-    if path.suffix != ".png":
-        raise CreditEnvsError(f"picture={str(path)!r}: expected a path that ends in .png")
     if "rgb" not in table.views:
         raise CreditEnvsError(f"picture={str(path)!r}: {table.name} has no picture, only words")
     image = need("matplotlib.image", "eval")

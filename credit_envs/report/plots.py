@@ -30,7 +30,7 @@ INK, SOFT, GRID, SURFACE, BAND = "#1b1b1a", "#6b6a65", "#e3e2db", "#fdfdfc", "#f
 COLOURS: Mapping[str, str] = dict(zip(PRICES, ("#2a78d6", "#d95926", "#199e70"), strict=False))
 SHAPES: Mapping[str, str] = dict(zip(PRICES, ("o", "s", "^"), strict=False))
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -60,8 +60,8 @@ def worth_svg(here: Sequence[Cell], salt: str) -> str:
         here: the cells of the environment.
         salt: makes ids inside the SVG differ from those of other drawings on the page.
     """
-    plt = _pyplot(salt)
-    with plt.rc_context(_STYLE):
+    plt = pyplot(salt)
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(4.6, 0.65 + 0.41 * len(shown(here))), layout="constrained")
         draw_worth(axes, here)
         return _svg(figure)
@@ -69,8 +69,8 @@ def worth_svg(here: Sequence[Cell], salt: str) -> str:
 
 def cost_svg(here: Sequence[Cell], salt: str) -> str:
     """Draws score against cost of one environment as SVG; see :func:`draw_cost`."""
-    plt = _pyplot(salt)
-    with plt.rc_context(_STYLE):
+    plt = pyplot(salt)
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(4.6, 3.3), layout="constrained")
         draw_cost(axes, here)
         return _svg(figure)
@@ -87,7 +87,7 @@ def picture(results: Results, path: str | Path) -> Path:
         CreditEnvsError: if there is nothing to draw, or the file cannot be written.
         MissingExtraError: if matplotlib is not installed.
     """
-    plt = _pyplot("picture")
+    plt = pyplot("picture")
     panels = list(by_environment(cells(results)).values())
     if not panels:
         raise CreditEnvsError(f"results={str(results.folder)!r}: no finished cells, nothing to draw")
@@ -95,7 +95,7 @@ def picture(results: Results, path: str | Path) -> Path:
     rows = -(-(len(panels) + 1) // columns)
     tallest = max(len(shown(here)) for here in panels)
     size = (4.4 * columns, rows * (0.8 + 0.36 * tallest))
-    with plt.rc_context({**_STYLE, "figure.facecolor": "white"}):
+    with plt.rc_context({**STYLE, "figure.facecolor": "white"}):
         figure, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
@@ -268,7 +268,7 @@ def _blend(colour: str, alpha: float) -> str:
     return to_hex((red, green, blue))
 
 
-def _pyplot(salt: str) -> Any:
+def pyplot(salt: str) -> Any:
     """Returns pyplot drawing to memory, with ids inside SVG files that depend on the salt only."""
     need("matplotlib", "eval").use("Agg")
     from matplotlib import pyplot as plt
