@@ -47,12 +47,16 @@ def best_of_n(policy: Policy, score: AnyArray, n: int, ties: str = "split") -> P
     order = found.shape[1] - 1 - order
     drawn, ranked = np.take_along_axis(chance, order, axis=1), np.take_along_axis(found, order, axis=1)
     total = np.maximum(drawn.sum(axis=1, keepdims=True), 1e-300)
-    top = np.minimum(np.cumsum(drawn / total, axis=1), 1)
-    won = top**n - np.concatenate([np.zeros_like(top[:, :1]), top[:, :-1]], axis=1) ** n
+    # What lies above is summed from the top, where it is exactly 0, so that large N do not blow up rounding.
+    above = np.cumsum((drawn / total)[:, ::-1], axis=1)[:, ::-1]
+    with np.errstate(divide="ignore"):
+        below = np.exp(n * np.log1p(-np.minimum(above, 1)))
+    won = np.concatenate([below[:, 1:], np.ones_like(below[:, :1])], axis=1) - below
     if ties == "split":
         won = _shared(won, drawn, ranked)
+    won = np.where(drawn > 0, won, 0)
     out = np.zeros_like(chance)
-    np.put_along_axis(out, order, won * (drawn.sum(axis=1, keepdims=True) > 0), axis=1)
+    np.put_along_axis(out, order, won / np.maximum(won.sum(axis=1, keepdims=True), 1e-300), axis=1)
     return Policy(policy.kind, out)
 
 
