@@ -94,6 +94,15 @@ def test_top_of_the_batch(batch, seed, share):
     assert bool(kept.all()) or taken[kept].min() > taken[~kept].max()
 
 
+@few
+@given(batches(), st.integers(0, 1000), st.sampled_from([0.0, 0.15, 0.5, 1.0]), st.booleans())
+def test_the_batch_is_one_long_row(batch, seed, share, ties):
+    """Selection in one pass agrees with sorting, equal scores included."""
+    score = torch.from_numpy(np.random.default_rng(seed).integers(0, 3, batch.mask.shape).astype(float))
+    row = top(score[batch.mask][None], torch.ones_like(batch.mask)[batch.mask][None], share, ties=ties)
+    assert torch.equal(top(score, batch.mask, share, "batch", ties=ties)[batch.mask], row[0])
+
+
 def test_shares_are_not_rounded_up_by_binary_noise():
     batch = make_batch([[0.0] * 100])
     score = torch.arange(100, dtype=torch.float64)[None]

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from credit_envs.errors import check_range
 from credit_envs.piece import Noise
-from credit_envs.sampling.statistics import compact
 from credit_envs.sampling.trajectories import Trajectories
 from credit_envs.weights.selection import top
 
@@ -42,11 +41,9 @@ def connectivity(batch: Trajectories, visual: Tensor, noise: Noise, accuracy: fl
         CreditEnvsError: if the accuracy is out of range.
     """
     check_range("accuracy", accuracy, 0.5, 1)
-    node, n = compact(batch.node[batch.mask])
-    wrong, order = noise(_SALT, 2, max(n, 1))
-    out = torch.zeros(batch.mask.shape, dtype=torch.float64, device=batch.mask.device)
-    out[batch.mask] = (visual[batch.mask] ^ (wrong[node] >= accuracy)) + order[node]
-    return out
+    node = batch.node - batch.node.min()
+    wrong, order = noise(_SALT, 2, int(node.max()) + 1)
+    return torch.where(batch.mask, (visual ^ (wrong[node] >= accuracy)) + order[node], 0.0)
 
 
 def at_rl(

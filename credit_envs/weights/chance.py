@@ -2,8 +2,8 @@
 
     W_t = 1 on ⌈k n_i⌉ steps of rollout i drawn without replacement, else 0
 
-Every step of a rollout is kept with the same probability ⌈k n_i⌉/n_i, so what a mask gains over it is due to where it looks. Source: the random-mask control of Huang et
-al. 2025, arXiv 2510.09285.
+Every step of a rollout is kept with the same probability ⌈k n_i⌉/n_i, so what a mask gains over it is due to where it looks.
+Source: the random-mask control of Huang et al. 2025, arXiv 2510.09285.
 """
 
 from __future__ import annotations

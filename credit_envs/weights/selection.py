@@ -28,22 +28,39 @@ def top(score: Tensor, mask: Tensor, share: float, scope: str = "rollout", *, ti
     check_range("share", share, 0, 1)
     if scope not in SCOPES:
         raise CreditEnvsError(f"scope={scope!r}: expected one of {', '.join(SCOPES)}")
-    shape = mask.shape
     if scope == "batch":
-        score, mask = score.reshape(1, -1), mask.reshape(1, -1)
-    if not mask.numel():
-        return mask.view(shape)
+        out = torch.zeros_like(mask)
+        out[mask] = _largest(score[mask], share, ties)
+        return out
     score = torch.where(mask, score, -torch.inf)
-    # 0.07 · 100 is 7.000000000000001 in binary, which is not meant to be 8.
-    wanted = (share * mask.sum(dim=1, keepdim=True, dtype=torch.float64) - 1e-9).ceil().clamp(min=0)
+    wanted = _count(share, mask.sum(dim=1, keepdim=True))
     ranked, order = torch.sort(score, dim=1, descending=True, stable=True)
     ranks = torch.arange(score.shape[1], device=score.device).expand_as(order)
     chosen = torch.zeros_like(mask).scatter(1, order, ranks < wanted)
     if ties:
-        last = ranked.gather(1, (wanted - 1).clamp(min=0).to(torch.int64))
-        near = score >= last - _TIE * (1 + last.abs())
-        chosen = chosen | (near & (wanted > 0))
-    return (chosen & mask).view(shape)
+        last = ranked.gather(1, (wanted - 1).clamp(min=0))
+        chosen = chosen | (_near(score, last) & (wanted > 0))
+    return chosen & mask
+
+
+def _largest(score: Tensor, share: float, ties: bool) -> Tensor:
+    """Selects among scores ``[M]`` in one pass, without sorting them."""
+    wanted = int(_count(share, torch.tensor(len(score))))
+    if wanted == 0:
+        return torch.zeros_like(score, dtype=torch.bool)
+    last = score.kthvalue(len(score) - wanted + 1).values
+    above, level = score > last, score == last
+    chosen = above | (level & (level.cumsum(0) <= wanted - above.sum()))
+    return chosen | _near(score, last) if ties else chosen
+
+
+def _count(share: float, n: Tensor) -> Tensor:
+    # 0.07 · 100 is 7.000000000000001 in binary, which is not meant to be 8.
+    return (share * n.to(torch.float64) - 1e-9).ceil().clamp(min=0).to(torch.int64)
+
+
+def _near(score: Tensor, last: Tensor) -> Tensor:
+    return score >= last - _TIE * (1 + last.abs())
 
 
 def row_mean(values: Tensor, mask: Tensor) -> Tensor:
