@@ -42,8 +42,8 @@ written, and redoes a column that does not follow from its carry if it can; in a
 end), `reference_left` (tokens of the right solution that don't stand there yet, all of them once something wrong has been
 closed; in the end 0 if none is missing, else −1), `answer_share` (the share of all ways to go on, without `redo`, that are
 paid; its unit is one over `answer_whole`). In a critique `error` is the column of the error (their number if there is
-none) and `given` what stands there, as number of the digit's action · A + number of the carry's; with `task="both"` both
-are −1 while solving, and `task` is 0 or 1. `anchor` is what `text` shows.
+none) and `given` what stands there, as number of the digit's action · A + number of the carry's (−1 if there is none);
+with `task="both"` both are −1 while solving, and `task` is 0 or 1. `anchor` is what `text` shows.
 
 ## Rewards
 

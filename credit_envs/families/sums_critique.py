@@ -113,10 +113,10 @@ def compile_critique(question: Question, knobs: dict[str, Any]) -> TabularMDP:
 
 
 def _given(question: Question, digit: Ints, carry: Ints, wrong: Ints) -> Ints:
-    """Returns what stands in the wrong column as ``digit · A + carry`` in numbers of actions, 0 without an error."""
+    """Returns what stands in the wrong column as ``digit · A + carry`` in numbers of actions, −1 without an error."""
     n, last = question.columns, np.minimum(wrong, question.columns - 1)
     row, order = np.arange(wrong.size), question.order
-    return np.where(wrong < n, order[digit[row, last]] * order.size + order[carry[row, last]], 0)
+    return np.where(wrong < n, order[digit[row, last]] * order.size + order[carry[row, last]], -1)
 
 
 def join_critique(solve: TabularMDP, critique: TabularMDP, knobs: dict[str, Any]) -> TabularMDP:
