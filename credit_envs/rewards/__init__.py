@@ -7,13 +7,22 @@ import functools
 from credit_envs.piece import Piece
 from credit_envs.rewards import agent_prm, implicit, information, inverse_prm, outcome, overlong, turns, verifier
 
+_ORM = "Cobbe et al. 2021, arXiv 2110.14168"
 _PRM, _ISTAR = "Choudhury 2025, arXiv 2502.10325", "Liu et al. 2025, arXiv 2509.19199"
 _TURNS, _PAYING = "Zeng et al. 2025, arXiv 2505.11821", (turns.REQUIRES,)
 _MIG, _IGPO, _INFO = "arXiv 2602.01034", "Wang et al. 2025, arXiv 2510.14967", information.REQUIRES
 _some = functools.partial
 
 REWARDS: tuple[Piece, ...] = (
-    Piece("outcome_model", outcome.outcome_model, "trajectory", "Cobbe et al. 2021, arXiv 2110.14168", slot="reward"),
+    Piece("outcome_model", outcome.outcome_model, "trajectory", _ORM, slot="reward", note="1 model call per rollout"),
+    Piece(
+        "outcome_model_anchor",
+        _some(outcome.outcome_model, identity="anchor"),
+        "trajectory",
+        _ORM,
+        slot="reward",
+        note="1 model call per rollout",
+    ),
     Piece("agent_prm_q", agent_prm.agent_prm_q, "step", _PRM, gamma=0.95, slot="reward", model_calls=1),
     Piece(
         "agent_prm_q_anchor",
