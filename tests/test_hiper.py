@@ -210,6 +210,27 @@ def test_normalising_each_part():
         assert close(normed[at], expected)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_observation_tokens_change_nothing(seed):
+    _, sampler, sample, values = scene(seed, 20)
+    batch, labels = sample.trajectories, Provided(sampler, sample, values)["labels"]
+    value, switch = given_values(batch, 0), given_values(batch, 1)
+    wide, move = with_gaps(batch, seed)
+
+    def wide_labels(name):
+        rubbish = torch.from_numpy(
+            np.random.default_rng(seed).integers(0, 3, (wide.n_rollouts, wide.mask.shape[1] + 1))
+        )
+        rubbish[:, :-1] = torch.where(wide.mask, move(labels(name)[:, :-1]), rubbish[:, :-1])
+        return rubbish
+
+    for term in (switch, None):
+        got = hiper_on(wide, wide_labels, move(value), None if term is None else move(term), 0.9, 0.8, 0.7)
+        assert close(got, move(hiper_on(batch, labels, value, term, 0.9, 0.8, 0.7)))
+    data = sampler.groups(50, 3).trajectories
+    assert close(switch_term(wide, wide_labels, data), move(switch_term(batch, labels, data)))
+
+
 # -- identities of the paper -----------------------------------------------------------------------------------------
 
 
