@@ -262,3 +262,24 @@ def test_it_uses_returns_of_rollouts_that_part_later():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(CreditEnvsError, match=message):
         anchor_graph(make_batch([[1.0], [0.0]]), **arguments)
+
+
+def test_full_leave_one_out_is_the_local_one_where_nothing_follows():
+    """One decision after the start: what rollout i leaves out locally is all that it touched."""
+    batch = make_batch([[0.0, 1.0], [0.0, 0.5], [0.0, 0.2]], anchors=[[0, 1], [0, 1], [0, 2]])
+    assert torch.allclose(anchor_graph(batch, loo="full"), anchor_graph(batch), atol=1e-12)
+
+
+def test_full_leave_one_out_by_hand():
+    """Rollouts 0 and 1 meet at the start and at anchor 1; without rollout 0 the graph holds rollout 1 (and 2) alone."""
+    batch = make_batch([[0.0, 0.0, 1.0], [0.0, 0.0, 0.4], [0.0, 0.0, 0.1]], anchors=[[0, 1, 2], [0, 1, 3], [0, 4, 5]])
+    credit = anchor_graph(batch, kappa=0.0, loo="full")
+    # y: both steps at 1 lead to unshared ends, so y_1 = return; V(1) = 0.7. At the start y = 0.7, 0.7, 0.1.
+    # b_0 is the leave-one-out mean return. At anchor 1 rollout 0 is compared with rollout 1's own return, and back.
+    assert torch.allclose(credit[:, 0], torch.tensor([0.7 - 0.25, 0.7 - 0.55, 0.1 - 0.7]).double())
+    assert torch.allclose(credit[:2, 1], torch.tensor([1.0 - 0.4, 0.4 - 1.0]).double())
+
+
+def test_loo_is_checked():
+    with pytest.raises(CreditEnvsError, match="loo='some': expected one of"):
+        anchor_graph(make_batch([[1.0]]), loo="some")

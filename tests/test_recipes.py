@@ -52,6 +52,9 @@ def test_the_order_of_pieces_makes_no_difference(scene):
     ("name", "message"),
     [
         ("gigpo+rloo", "gigpo and rloo cannot be combined: both say what a step's credit is"),
+        ("sspo+sorl", "sorl and sspo cannot be combined: both define the importance ratio"),
+        ("sorl+sspo_sigmoid", "cannot be combined: both define the importance ratio"),
+        ("trees+dynamic_sampling", "cannot be combined: both say which rollouts are drawn"),
         ("gigpoo", "unknown estimator 'gigpoo'; did you mean 'gigpo'"),
         ("gigpo+vpo", "unknown estimator 'vpo'"),
     ],
@@ -59,6 +62,23 @@ def test_the_order_of_pieces_makes_no_difference(scene):
 def test_refusals(name, message):
     with pytest.raises(CreditEnvsError, match=message):
         recipe(name)
+
+
+COMBINATIONS = {
+    "tree_grpo+gigpo": ("trees", "tree_gigpo", "reinforce"),
+    "tree_grpo+vppo": ("trees", "tree_grpo", "vppo", "reinforce"),
+    "at_rl+vppo": ("groups", "grpo", "at_rl", "vppo", "reinforce"),
+    "high_entropy+vppo_mask": ("groups", "grpo", "high_entropy", "vppo_mask", "reinforce"),
+    "vppo+grpo": ("groups", "grpo", "vppo", "reinforce"),
+    "vppo+dapo": ("dynamic_sampling", "overlong", "grpo", "vppo", "dapo_loss"),
+    "gigpo+turn_rewards": ("groups", "turn_rewards", "gigpo", "reinforce"),
+}
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_combinations_of_section_29(name):
+    assert tuple(p.name for p in recipe(name).pieces) == COMBINATIONS[name]
+    assert recipe("+".join(reversed(name.split("+")))).pieces == recipe(name).pieces
 
 
 def test_the_pull_of_reinforce_is_the_credit(scene):

@@ -15,6 +15,8 @@ rollout ends. Kin: certainty-equivalent policy evaluation; Graph Backup (Jiang e
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -39,13 +41,14 @@ def anchor_graph(
     weights: str = "counts",
     scope: str = "group",
     time: bool = False,
+    loo: str = "local",
 ) -> Tensor:
     """Returns anchor-graph backup's credit with anchors by exact observation, float64 ``[N, T]``; see :func:`backup_on`.
 
     With ``time=True`` the step belongs to the anchor: fewer steps meet, but values no longer mix what remains of the
     horizon, which biases anchors that recur in tasks with a time limit.
     """
-    return backup_on(batch, timed(batch.anchor) if time else batch.anchor, gamma, lam, kappa, weights, scope)
+    return backup_on(batch, timed(batch.anchor) if time else batch.anchor, gamma, lam, kappa, weights, scope, loo)
 
 
 def anchor_graph_state(
@@ -63,6 +66,7 @@ def backup_on(
     kappa: float = 1.0,
     weights: str = "counts",
     scope: str = "group",
+    loo: str = "local",
 ) -> Tensor:
     """Returns anchor-graph backup's credit for given anchors, float64 ``[N, T]``.
 
@@ -74,6 +78,8 @@ def backup_on(
         kappa: κ ≥ 0: how many visits the baseline carried over from the previous step is worth.
         weights: ``counts`` (observed shares) or ``policy`` (the policy's probabilities, renormalised over tried actions).
         scope: ``group``, or ``context`` to share anchors among all groups of one context.
+        loo: V̂_{−i} leaves out rollout i's own steps at the anchor (``local``), or solves the graph again without rollout i
+            (``full``: a reference to compare with, one solve per rollout).
 
     Raises:
         CreditEnvsError: for values out of range.
@@ -81,29 +87,19 @@ def backup_on(
     check_range("gamma", gamma, 0, 1, open_low=True)
     check_range("lam", lam, 0, 1)
     check_range("kappa", kappa, 0, 1e12)
-    for name, chosen, allowed in (("weights", weights, ("counts", "policy")), ("scope", scope, ("group", "context"))):
+    choices = {"weights": (weights, ("counts", "policy")), "scope": (scope, ("group", "context"))}
+    for name, (chosen, allowed) in {**choices, "loo": (loo, ("local", "full"))}.items():
         if chosen not in allowed:
             raise CreditEnvsError(f"{name}={chosen!r}: expected one of {allowed}")
     mask = batch.mask
-    ids, n_anchors = scoped(batch, anchor, scope)
-    rollout, step = torch.nonzero(mask, as_tuple=True)
-    pair, n_pairs = compact(ids * batch.n_rollouts + rollout)
-    visitors = group_count(_first_of(ids, pair, n_pairs), n_anchors)
-    shared = (visitors >= 2)[ids]
-
     to_go = returns_to_go(batch.reward, mask, gamma)
-    following = _next_shared(mask, shared)
-    has_next = following < len(ids)
-    safe = following.clamp(max=len(ids) - 1)
-    carry = torch.where(has_next, gamma ** (step[safe] - step).to(torch.float64), 0.0)
-    flat_to_go = to_go[mask]
-    inside = flat_to_go - torch.where(has_next, carry * flat_to_go[safe], 0.0)
-
-    share = _shares(batch, ids, n_anchors, weights)
-    value = _solve(ids, n_anchors, shared, safe, inside, carry, share, lam)
-    y = _targets(flat_to_go, value, ids, safe, inside, carry, lam)
-    others = torch.where(shared, visitors[ids] - 1, 0.0)
-    without = _without_own(batch, y, ids, pair, n_anchors, n_pairs, shared, weights)
+    graph = _evaluated(batch, anchor, to_go, gamma, lam, weights, scope)
+    y, shared = graph.y, graph.shared
+    others = torch.where(shared, graph.visitors[graph.ids] - 1, 0.0)
+    if loo == "local":
+        without = _without_own(batch, graph, weights)
+    else:
+        without = _without_rollout(batch, anchor, to_go, gamma, lam, weights, scope)
 
     owner = batch.group if scope == "group" else batch.context
     owner_ids, n_owners = compact(owner)
@@ -121,6 +117,58 @@ def backup_on(
     credit[mask] += y
     noise = _ROUNDING * to_go.abs().max()  # what should cancel must not pass for a sign
     return torch.where(mask & (size > 1)[:, None] & (credit.abs() > noise), credit, 0.0)
+
+
+class _Graph(NamedTuple):
+    """The evaluated graph: anchors of steps ``[M]``, (anchor, rollout) pairs, visitors per anchor, and targets ``[M]``."""
+
+    ids: Tensor
+    n: int
+    pair: Tensor
+    n_pairs: int
+    visitors: Tensor
+    shared: Tensor
+    y: Tensor
+
+
+def _evaluated(
+    batch: Trajectories, anchor: Tensor, to_go: Tensor, gamma: float, lam: float, weights: str, scope: str
+) -> _Graph:
+    """Finds the shared anchors and evaluates the policy on them."""
+    mask = batch.mask
+    ids, n = scoped(batch, anchor, scope)
+    rollout, step = torch.nonzero(mask, as_tuple=True)
+    pair, n_pairs = compact(ids * batch.n_rollouts + rollout)
+    visitors = group_count(_first_of(ids, pair, n_pairs), n)
+    shared = (visitors >= 2)[ids]
+    following = _next_shared(mask, shared)
+    has_next = following < len(ids)
+    safe = following.clamp(max=len(ids) - 1)
+    carry = torch.where(has_next, gamma ** (step[safe] - step).to(torch.float64), 0.0)
+    flat = to_go[mask]
+    inside = flat - torch.where(has_next, carry * flat[safe], 0.0)
+    value = _solve(ids, n, shared, safe, inside, carry, _shares(batch, ids, n, weights), lam)
+    return _Graph(ids, n, pair, n_pairs, visitors, shared, _targets(flat, value, ids, safe, inside, carry, lam))
+
+
+def _without_rollout(
+    batch: Trajectories, anchor: Tensor, to_go: Tensor, gamma: float, lam: float, weights: str, scope: str
+) -> Tensor:
+    """Returns V̂_{−i}(φ_t), float64 ``[M]``, from graphs solved without rollout i (0 if no other rollout was there)."""
+    out = torch.zeros_like(to_go)
+    top = int(anchor.max()) + 1
+    owner = batch.group if scope == "group" else batch.context
+    for i in range(batch.n_rollouts):
+        rest = torch.nonzero((owner == owner[i]) & (torch.arange(len(owner), device=owner.device) != i)).squeeze(1)
+        if not len(rest):
+            continue
+        rows = {k: v[rest] for k, v in vars(batch).items() if k != "policy_table" and v is not None}
+        others = batch.replace(**rows)
+        graph = _evaluated(others, anchor[rest], to_go[rest], gamma, lam, weights, scope)
+        at = anchor[rest][others.mask]
+        share = _shares(others, graph.ids, graph.n, weights)
+        out[i] = group_sum(share * graph.y, at, top)[anchor[i]]
+    return out[batch.mask]
 
 
 def _first_of(ids: Tensor, pair: Tensor, n_pairs: int) -> Tensor:
@@ -198,10 +246,9 @@ def _targets(
     return y
 
 
-def _without_own(
-    batch: Trajectories, y: Tensor, ids: Tensor, pair: Tensor, n: int, n_pairs: int, shared: Tensor, weights: str
-) -> Tensor:
+def _without_own(batch: Trajectories, graph: _Graph, weights: str) -> Tensor:
     """Returns V̂_{−i}(φ_t), float64 ``[M]``: the anchor's value without rollout i's own steps there (0 if not shared)."""
+    ids, n, pair, n_pairs, _, shared, y = graph
     if weights == "counts":
         rest = group_sum(y, ids, n)[ids] - group_sum(y, pair, n_pairs)[pair]
         count = group_count(ids, n)[ids] - group_count(pair, n_pairs)[pair]

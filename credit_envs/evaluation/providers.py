@@ -122,7 +122,8 @@ class Provided(Mapping[str, Any]):
         if "visual" in table.labels:
             seen = torch.from_numpy(table.labels["visual"] > 0).to(truth.state.device)[truth.state]
         else:
-            hidden = table.emission.blind != np.arange(table.emission.n_codes)
+            blind = table.emission.blind
+            hidden = np.bincount(blind, minlength=blind.size)[blind] > 1
             seen = torch.from_numpy(hidden).to(truth.state.device)[truth.code]
         return seen & self.sample.trajectories.mask
 

@@ -27,7 +27,7 @@ DEFAULTS: Mapping[str, Piece] = {
 """What stands in a slot that a recipe leaves open."""
 
 PRESETS: Mapping[str, str] = {
-    "dapo": "dynamic_sampling+grpo+dapo_loss",
+    "dapo": "dynamic_sampling+overlong+grpo+dapo_loss",
     "starpo_s": "uncertainty_filter+grpo+dapo_loss",
     "tree_grpo": "trees+tree_grpo",
     "tree_intra": "trees+tree_intra",
@@ -49,8 +49,8 @@ PRESETS: Mapping[str, str] = {
     "grpo_mr": "turn_rewards_merged+grpo",
     "gigpo_turn_rewards": "turn_rewards+gigpo",
     "loop": "loop+loop_token",
-    "loop_turn": "loop+loop_turn",
-    "loop_trajectory": "loop+loop_trajectory",
+    "loop_by_turn": "loop+loop_turn",
+    "loop_by_trajectory": "loop+loop_trajectory",
     "vppo_dapo": "dynamic_sampling+grpo+vppo+dapo_loss",
     "tree_grpo_vppo": "trees+tree_grpo+vppo",
     "at_rl_vppo": "at_rl+vppo",

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from credit_envs.errors import CreditEnvsError
 from credit_envs.piece import Piece
 
-TOGETHER: Mapping[frozenset[str], str] = {}
+TOGETHER: Mapping[frozenset[str], str] = {
+    frozenset({"tree_grpo", "gigpo"}): "tree_gigpo",
+}
 """Pairs of advantage estimators → the piece that stands for both."""
 
 REWARDS_TOGETHER: frozenset[frozenset[str]] = frozenset()
 """Pairs of reward models that commute."""
 
+_RATIOS = "both define the importance ratio: SSPO one per rollout, SORL one per turn"
+
 REFUSED: Mapping[frozenset[str], str] = {
-    frozenset({"sspo", "sorl"}): "both define the importance ratio: SSPO one per rollout, SORL one per turn",
+    frozenset({"sspo", "sorl"}): _RATIOS,
+    frozenset({"sspo_sigmoid", "sorl"}): _RATIOS,
 }
 """Pairs that are refused with a reason of their own."""
 
