@@ -14,7 +14,7 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.oracle import Policy, evaluate, optimal, uniform
 from credit_envs.sampling import Sampler, search_trees
 from credit_envs.sampling.search import RULES, search
-from credit_envs.sampling.search_kernel import PROPOSE, RANK, ROOT
+from credit_envs.sampling.search_kernel import PROPOSE, RANK
 from credit_envs.table import from_outcomes
 from credit_envs.table.draws import ONE, Purpose, draw, mix_word, stream
 
@@ -77,20 +77,22 @@ class SlowSearcher:
             ends = True
         return reward, bool(ends)
 
-    def node(self, state, t, key, code=None):
-        chance = self.moves(state, code)
-        every = self.moves(state)
-        chance = {action: chance.get(action, 0.0) for action in every}
+    def open(self, node, key, code=None):
+        """Makes a node's branches when it is first left."""
+        chance = self.moves(node["state"], code)
+        chance = {action: chance.get(action, 0.0) for action in self.moves(node["state"])}
         if self.proposals:
             drawn = [pick(list(chance.values()), draw(key, PROPOSE + i)) for i in range(self.proposals)]
             kept = list(dict.fromkeys(list(chance)[i] for i in drawn))
         else:
             kept = [action for action in chance if action is not None or self.rule == "policy"]
         self.calls += max(self.proposals, int(self.rule == "puct"))
-        branches = {a: {"p": chance[a], "n": 0, "w": 0.0, "score": 0.0, "children": {}} for a in kept}
+        node["branches"] |= {a: {"p": chance[a], "n": 0, "w": 0.0, "score": 0.0, "children": {}} for a in kept}
         if self.critic is not None:
-            self.ranked(state, t, key, branches)
-        return {"state": state, "t": t, "n": 0, "total": 0.0, "known": 0, "branches": branches}
+            self.ranked(node["state"], node["t"], key, node["branches"])
+
+    def node(self, state, t):
+        return {"state": state, "t": t, "n": 0, "total": 0.0, "known": 0, "branches": {}}
 
     def ranked(self, state, t, key, branches):
         def worth(action):
@@ -142,7 +144,7 @@ class SlowSearcher:
                 return total
 
     def run(self, state, t0, code, key, simulations):
-        root = self.node(state, t0, mix_word(key, ROOT), code)
+        root = self.node(state, t0)
         nodes = [root]
         if self.leaf is not None:
             root["total"], root["known"] = float(self.leaf[t0, state]), 1
@@ -150,6 +152,8 @@ class SlowSearcher:
             luck = mix_word(key, simulation)
             node, t, path, value = root, t0, [], 0.0
             while True:
+                if not node["branches"]:
+                    self.open(node, luck, code if node is root else None)
                 action = self.choose(node, t, luck)
                 reward, ends, successor = self.happens(node["state"], action, t, luck)
                 path.append((node, action, reward))
@@ -158,7 +162,7 @@ class SlowSearcher:
                     break
                 children = node["branches"][action]["children"]
                 if successor not in children:
-                    children[successor] = self.node(successor, t, luck)
+                    children[successor] = self.node(successor, t)
                     nodes.append(children[successor])
                     value = self.roll(successor, t, luck) if self.leaf is None else float(self.leaf[t, successor])
                     nodes[-1]["total"], nodes[-1]["known"] = value, 1

@@ -54,7 +54,7 @@ class Nodes:
         obs: int64 ``[n]``, observation id that the node was seen with.
         anchor: int64 ``[n]``, as identity rules see it by default.
         policy_row: int64 ``[n]``, row of the policy's table.
-        node: int64 ``[m]``, node that a branch leaves; increasing.
+        node: int64 ``[m]``, node that a branch leaves; its branches stand together, and exist once it was left.
         action: int64 ``[m]``, column of the policy's table, −1 for the inadmissible move.
         count: int64 ``[m]``, simulations through a branch.
         q: float64 ``[m]``, mean of their returns from this step on; NaN where there was none.
@@ -201,10 +201,10 @@ def _roots(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor) -> R
 
 
 def _charge(sampler: Sampler, found: Searched, proposals: int, rule: str) -> None:
-    """Charges simulated steps, and a policy call per step that it chose and per node whose actions it weighs or proposes."""
-    steps, chosen, made, _ = found.spent.sum(axis=0).tolist()
+    """Charges simulated steps, those that the policy chose, and its calls at nodes whose actions it weighs or proposes."""
+    steps, chosen, left, *_ = found.spent.sum(axis=0).tolist()
     sampler.meter.env_steps += steps
-    sampler.meter.policy_calls += chosen + made * max(proposals, int(rule == "puct"))
+    sampler.meter.policy_calls += chosen + left * max(proposals, int(rule == "puct"))
 
 
 def _by_column(into: AnyArray, moves: AnyArray, found: Searched) -> AnyArray:

@@ -16,10 +16,8 @@ from credit_envs.table.draws import BITS, GOLDEN, MIX_1, MIX_2, ONE
 UCT, PUCT, POLICY, AGENT_Q = range(4)
 
 PROPOSE, RANK = 1 << 40, 1 << 41
-"""Step words of the draws that pick a node's proposals and that rank them; steps of play use 2t and 2t + 1."""
-
-ROOT = 1 << 42
-"""Simulation word of the root's own proposals; other nodes belong to the simulation that made them."""
+"""Step words of the draws that pick a node's proposals and that rank them, in the simulation that first leaves the node;
+steps of play use 2t and 2t + 1."""
 
 STATE = np.dtype(
     [("cutoff", np.float64), ("first", np.int32), ("moves", np.int32), ("admissible", np.int32)], align=True
@@ -54,7 +52,8 @@ NODE = np.dtype(
     align=True,
 )
 """A node: sum of the returns from it (its own evaluation included), where it stands, the branch that leads to it, its own
-branches, how many simulations left by them, and the node made before it behind the same branch (−1 without)."""
+branches (made when a simulation first leaves; begin is −1 before), how many simulations left by them, and the node made
+before it behind the same branch (−1 without)."""
 
 BRANCH = np.dtype(
     [
@@ -158,25 +157,19 @@ def _roll(
         weight *= gamma
 
 
-@njit(cache=True, nogil=True)
-def _grow(
-    states: Any,
-    moves: Any,
-    offset: Any,
-    nodes: Any,
-    node: Any,
-    branches: Any,
-    begin: Any,
-    state: Any,
-    t: Any,
-    parent: Any,
-    key: Any,
-    rule: Any,
-) -> Any:
-    """Makes a node and its branches; returns where the next node's branches begin.
+@njit(cache=True, nogil=True, inline="always")
+def _make(nodes: Any, node: Any, state: Any, t: Any, parent: Any, value: Any) -> None:
+    """Makes a node without branches."""
+    nodes[node].state, nodes[node].step, nodes[node].parent = state, t, parent
+    nodes[node].total, nodes[node].visits, nodes[node].begin, nodes[node].sibling = value, 0, -1, -1
 
-    Move m of the table stands in ``moves[m - offset]``.
-    """
+
+@njit(cache=True, nogil=True)
+def _open(
+    states: Any, moves: Any, offset: Any, nodes: Any, node: Any, branches: Any, begin: Any, key: Any, rule: Any
+) -> Any:
+    """Makes a node's branches; returns where the next node's begin. Move m of the table stands in ``moves[m - offset]``."""
+    state = np.int64(nodes[node].state)
     low, n = np.int64(states[state].first), np.int64(states[state].moves)
     end = begin
     if rule.proposals:
@@ -197,8 +190,6 @@ def _grow(
         branches[j].play, branches[j].prior = moves[row].play, moves[row].prior
         branches[j].gain = branches[j].q = branches[j].score = 0.0
         branches[j].count, branches[j].child = 0, -1
-    nodes[node].total, nodes[node].visits, nodes[node].sibling = 0.0, 0, -1
-    nodes[node].state, nodes[node].step, nodes[node].parent = state, t, parent
     nodes[node].begin, nodes[node].end = begin, end
     return end
 
@@ -256,13 +247,11 @@ def _best(nodes: Any, branches: Any, node: Any, known: Any, rule: Any, log: Any,
     best: Any = begin
     top = -np.inf
     if rule.kind == UCT:
+        if n <= end - begin:
+            return begin + n - 1  # untried ones are tried in turn
         width = rule.c * log[n]
         for j in range(begin, end):
-            count = np.int64(branches[j].count)
-            if count == 0:
-                best = j
-                break
-            score = branches[j].q + width * inverse[count]
+            score = branches[j].q + width * inverse[np.int64(branches[j].count)]
             if score > top:
                 best, top = j, score
     elif rule.kind == PUCT:
@@ -325,27 +314,32 @@ def grow(
         critic: float64 ``[H + 1, S]``, values that the critic ranks branches by, or None.
         path: int64 ``[H, 2]``, scratch.
         rewards: float64 ``[H]``, scratch.
-        spent: int64 ``[R, 4]``, written: steps of the environment, of them those that the policy chose, nodes, branches.
+        spent: int64 ``[R, 5]``, written: steps of the environment, of them those that the policy chose, nodes that were left
+            at least once, nodes, branches.
         count: int64 ``[R, W]``, written where a root branches: simulations through a move.
         gain: float64 ``[R, W]``, likewise the sum of their returns.
     """
     horizon = affine.shape[0]
     for r in range(keys.size):
         nodes, branches = arena[r % arena.shape[0]], twigs[r % arena.shape[0]]
-        begin, key = roots[r, 0], _mix(keys[r], ROOT)
-        offset = np.int64(states[begin].first)
-        used = _grow(states, rooted[r], offset, nodes, 0, branches, 0, begin, roots[r, 1], -1, key, rule)
-        if critic is not None:
-            _rank(states, moves, outcomes, affine, branches, 0, used, roots[r, 1], key, rule, critic)
-        if leaf is not None:
-            nodes[0].total = leaf[roots[r, 1], begin]
-        made, steps, chosen = 1, 0, 0
+        here = roots[r, 0]
+        offset = np.int64(states[here].first)
+        _make(nodes, 0, here, roots[r, 1], -1, 0.0 if leaf is None else leaf[roots[r, 1], here])
+        used, made, steps, chosen, opened = 0, 1, 0, 0, 0
         for simulation in range(simulations):
             key = _mix(keys[r], simulation)
             node: Any = 0
             depth, value = 0, 0.0
             t = roots[r, 1]
             while True:
+                if nodes[node].begin < 0:
+                    first, opened = used, opened + 1
+                    if node == 0:
+                        used = _open(states, rooted[r], offset, nodes, 0, branches, first, key, rule)
+                    else:
+                        used = _open(states, moves, 0, nodes, node, branches, first, key, rule)
+                    if critic is not None:
+                        _rank(states, moves, outcomes, affine, branches, first, used, t, key, rule, critic)
                 if rule.kind == POLICY:
                     low, high = np.int64(nodes[node].begin), np.int64(nodes[node].end) - 1
                     j = _chosen(branches, low, high, _draw(key, 2 * t))
@@ -367,18 +361,14 @@ def grow(
                 while child >= 0 and nodes[child].state != state:
                     child = np.int64(nodes[child].sibling)
                 if child < 0:
-                    first = used
-                    used = _grow(states, moves, 0, nodes, made, branches, first, state, t, j, key, rule)
-                    if critic is not None:
-                        _rank(states, moves, outcomes, affine, branches, first, used, t, key, rule, critic)
-                    nodes[made].sibling = branches[j].child
-                    branches[j].child = made
                     if leaf is not None:
                         value = leaf[t, state]
                     else:
                         value, more = _roll(states, moves, outcomes, affine, state, t, key, rule.gamma)
                         steps, chosen = steps + more, chosen + more
-                    nodes[made].total = value
+                    _make(nodes, made, state, t, j, value)
+                    nodes[made].sibling = branches[j].child
+                    branches[j].child = made
                     made += 1
                     break
                 node = child
@@ -390,10 +380,11 @@ def grow(
                 branches[j].count += 1
                 branches[j].gain += value
                 branches[j].q = branches[j].gain / branches[j].count
-        spent[r, 0], spent[r, 1], spent[r, 2], spent[r, 3] = steps, chosen, made, used
+        spent[r, 0], spent[r, 1], spent[r, 2] = steps, chosen, opened
+        spent[r, 3], spent[r, 4] = made, used
         for j in range(nodes[0].end):
             move = np.int64(branches[j].move) - offset
             count[r, move], gain[r, move] = branches[j].count, branches[j].gain
 
 
-__all__ = ["BRANCH", "MOVE", "NODE", "OUTCOME", "PROPOSE", "RANK", "ROOT", "STATE", "Rule", "grow"]
+__all__ = ["BRANCH", "MOVE", "NODE", "OUTCOME", "PROPOSE", "RANK", "STATE", "Rule", "grow"]

@@ -102,7 +102,7 @@ class Grown:
         step: int64 ``[n]``.
         parent: int64 ``[n]``, branch that leads to a node, −1 at roots.
         visits: int64 ``[n]``.
-        node: int64 ``[m]``, node that a branch leaves.
+        node: int64 ``[m]``, node that a branch leaves; branches of a node stand together.
         edge: int64 ``[m]``, −1 for the inadmissible move.
         count: int64 ``[m]``.
         gain: float64 ``[m]``, sum of returns.
@@ -140,7 +140,8 @@ class Searched:
             and where there is no move.
         count: int64 ``[R, W]``, simulations through each move.
         gain: float64 ``[R, W]``, sums of their returns.
-        spent: int64 ``[R, 4]``, steps of the environment, of them those that the policy chose, nodes, branches.
+        spent: int64 ``[R, 5]``, steps of the environment, of them those that the policy chose, nodes that were left, nodes,
+            branches.
         grown: the trees, if they were to be kept.
     """
 
@@ -193,7 +194,7 @@ def grow_trees(
     whole = np.maximum(np.arange(simulations + 2), 1)
     log, inverse = np.sqrt(np.log(whole)), 1 / np.sqrt(whole)
     count, gain = np.zeros((n, width), dtype=np.int64), np.zeros((n, width))
-    spent, at = np.zeros((n, 4), dtype=np.int64), np.stack([roots.state, roots.step], axis=1)
+    spent, at = np.zeros((n, 5), dtype=np.int64), np.stack([roots.state, roots.step], axis=1)
 
     def part(begin: int, end: int) -> Grown | None:
         cut, kept = slice(begin, end), end - begin if keep else 1
@@ -236,18 +237,20 @@ def _at_roots(table: TabularMDP, policy: Policy, folded: Fold, roots: Roots) -> 
 
 def _packed(arena: AnyArray, twigs: AnyArray, spent: Ints, edge: Ints, root: Ints) -> Grown:
     """Takes the used parts of trees; nodes and branches are numbered through."""
-    made, used = spent[:, 2], spent[:, 3]
+    made, used = spent[:, 3], spent[:, 4]
     r = np.repeat(np.arange(made.size), made)
     node = arena[r, ragged_ranges(np.zeros_like(made), made)]
     branch = twigs[np.repeat(np.arange(used.size), used), ragged_ranges(np.zeros_like(used), used)]
     before = (np.cumsum(used) - used)[r]
+    left = np.flatnonzero(node["begin"] >= 0)
+    left = left[np.argsort(before[left] + node["begin"][left])]
     return Grown(
         root=root[r],
         state=node["state"].astype(np.int64),
         step=node["step"].astype(np.int64),
         parent=node["parent"] + np.where(node["parent"] < 0, 0, before),
         visits=node["visits"].astype(np.int64),
-        node=np.repeat(np.arange(r.size), node["end"] - node["begin"]),
+        node=np.repeat(left, (node["end"] - node["begin"])[left]),
         edge=edge[branch["move"]],
         count=branch["count"].astype(np.int64),
         gain=branch["gain"].copy(),
