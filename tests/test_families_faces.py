@@ -8,6 +8,7 @@ import pytest
 
 import credit_envs  # noqa: F401 (registers the ids)
 from credit_envs import registry
+from credit_envs.errors import CreditEnvsError
 from credit_envs.faces.entry import make
 from credit_envs.families import FAMILIES
 
@@ -25,6 +26,25 @@ def test_words_in_a_vector_environment_are_a_tuple_of_strings(env_id):
         assert all(isinstance(row, str) and row in envs.single_observation_space for row in shown)
         mask = info.get("action_mask", np.ones((3, envs.single_action_space.n), dtype=np.int8))
         shown, *_, info = envs.step(np.array([rng.choice(np.flatnonzero(row)) if row.any() else 0 for row in mask]))
+
+
+def test_free_text_that_names_no_admissible_command_changes_nothing():
+    env = make("credit/Household-v0")
+    with pytest.raises(gymnasium.error.ResetNeeded, match="command"):
+        env.command("go north")
+    shown, info = env.reset(seed=0)
+    before = env.snapshot()
+    possible = [env.table.action_names[a] for a in np.flatnonzero(info["action_mask"])]
+    with pytest.raises(CreditEnvsError, match=rf"'please {possible[0]}' is no move; nearest: '{possible[0]}'"):
+        env.command(f"please {possible[0]}")
+    elsewhere = next(name for name in env.table.action_names if name not in possible)
+    with pytest.raises(CreditEnvsError, match=f"'{elsewhere}' is not possible here; nearest: "):
+        env.command(elsewhere)
+    assert env.snapshot() == before
+    action = env.command(f"  {possible[0].upper()} ")
+    assert env.table.action_names[action] == possible[0]
+    assert env.command(f"[{action}]") == env.command(str(action)) == action
+    assert env.step(action)[0] != shown
 
 
 @pytest.mark.parametrize("name", registry.suite("tokens-v0"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from credit_envs.arrays import Floats, Ints
 from credit_envs.cli.pictures import blocks
 from credit_envs.errors import CreditEnvsError
 from credit_envs.faces import render
+from credit_envs.faces.commands import command
 from credit_envs.faces.single import Snapshot, TabularEnv
 from credit_envs.report.terminal import terminal
 from credit_envs.table.mdp import TabularMDP
@@ -26,7 +26,6 @@ _KEYS = "a number or the words of a move; ? advantages, u undo, q quit"
 _PICTURE_LINES = 24
 _NEGLIGIBLE = 1e-9
 _MOST_MOVES = 40
-_MOST_NEAR = 3
 
 
 @dataclass(frozen=True)
@@ -111,20 +110,7 @@ class Game:
         Raises:
             CreditEnvsError: if there is none; the message lists the nearest ones.
         """
-        words, names = " ".join(said.lower().split()), self.names
-        for action, name in zip(self.actions, names, strict=True):
-            if words == name.lower():
-                return action
-        number = words.removeprefix("[").removesuffix("]")
-        if number.isdecimal():
-            if int(number) not in self.actions:
-                raise CreditEnvsError(f"{said}: expected one of {', '.join(map(str, self.actions))}")
-            return int(number)
-        lower = {name.lower(): name for name in names}
-        near = [lower[n] for n in difflib.get_close_matches(words, lower, n=_MOST_NEAR, cutoff=0.4)]
-        known = any(words == name.lower() for name in self.table.action_names)
-        what = "is not possible here" if known else "is no move"
-        raise CreditEnvsError(f"{said!r} {what}; nearest: {', '.join(map(repr, near or names[:_MOST_NEAR]))}")
+        return command(self.table, self.here.state, said)
 
     def play(self, action: int) -> None:
         """Makes a move."""

@@ -16,6 +16,7 @@ from gymnasium.utils import seeding
 
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.faces import render
+from credit_envs.faces.commands import command
 from credit_envs.faces.listing import Listing, Node
 from credit_envs.faces.luck import Luck, instance_of
 from credit_envs.faces.truth import OracleInfo, Truth
@@ -252,6 +253,17 @@ class TabularEnv(gymnasium.Env[Any, Any]):
     def t(self) -> int:
         """Steps taken in this episode."""
         return self._t
+
+    def command(self, said: str) -> int:
+        """Returns the admissible action that words such as ``go north`` name here; nothing is played.
+
+        Raises:
+            CreditEnvsError: if they name none; the message lists the nearest ones.
+            gymnasium.error.ResetNeeded: before the first reset and after the end of an episode.
+        """
+        if not self._seeded or self._node is self._over:
+            raise ResetNeeded("command() before reset() or after the end of an episode")
+        return command(self.table, self.state, said)
 
     # -- snapshots ---------------------------------------------------------------------------------------------------
 

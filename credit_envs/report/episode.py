@@ -135,7 +135,7 @@ def episode_picture(episode: Episode, path: Path) -> None:
     )
     plt = pyplot("episode")
     with plt.rc_context(STYLE):
-        figure = (_with_moments if "rgb" in table.views else _with_words)(plt, episode)
+        figure = (_with_moments if _changes(episode) else _with_words)(plt, episode)
         figure.text(0.012, 1 - 0.1 / figure.get_figheight(), title, color=INK, fontsize=13, fontweight="bold", va="top")
         figure.text(0.012, 1 - 0.36 / figure.get_figheight(), under, color=SOFT, fontsize=9, va="top")
         try:
@@ -187,20 +187,32 @@ def _with_moments(plt: Any, episode: Episode) -> Any:
 
 
 def _with_words(plt: Any, episode: Episode) -> Any:
-    """The transcript as a list of commands from top to bottom, each with its bar; long ones show what mattered most."""
-    steps = episode.steps
+    """The transcript as a list of commands from top to bottom, each with its bar; long ones show what mattered most.
+
+    A picture that stays the same for the whole episode stands beside it.
+    """
+    steps, table = episode.steps, episode.table
+    frame = render.picture(table, steps[0].state, steps[0].code) if "rgb" in table.views else None
     shown = np.arange(len(steps))
     if len(steps) > _MOST_NAMES:
         shown = np.sort(np.argsort(-np.abs(episode.credit), kind="stable")[:_MOST_NAMES])
     opening = textwrap.wrap("  ".join(line for line in steps[0].text.splitlines() if line[:1] != "["), 105)[:3]
-    figure, axes = plt.subplots(figsize=(9.0, 1.0 + 0.2 * len(opening) + 0.27 * len(shown)), layout="constrained")
+    size = (9.0, 1.0 + 0.2 * len(opening) + 0.27 * len(shown))
+    if frame is None:
+        figure, axes = plt.subplots(figsize=size, layout="constrained")
+    else:
+        figure, (beside, axes) = plt.subplots(
+            1, 2, figsize=(12.0, max(size[1], 4.5)), width_ratios=(1, 1.6), layout="constrained"
+        )
+        beside.imshow(frame, interpolation="nearest")
+        beside.set_axis_off()
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.62 / figure.get_figheight()))
     axes.set_title("\n".join(opening), fontsize=9, color=INK, fontweight="normal", style="italic", loc="left")
     _bands(axes.axhspan, episode, shown)
     credit, y = episode.credit[shown], np.arange(len(shown))
     axes.barh(y, credit, 0.62, color=np.where(credit < 0, _DOWN, _UP))
     axes.axvline(0, color=SOFT, linewidth=0.6)
-    axes.set_yticks(y, [f"{steps[i].t}  {_cut(steps[i].name, 46)}" for i in shown])
+    axes.set_yticks(y, [f"{steps[i].t}:  {_cut(steps[i].name, 46)}" for i in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     top = float(np.abs(credit).max()) or 1.0
     for i, value in zip(y.tolist(), credit.tolist(), strict=True):
@@ -230,6 +242,15 @@ def _alternatives(axes: Axes, step: Step, limit: float) -> None:
         text = f"{a:+.3g}" if abs(a) > _NEGLIGIBLE else "0"
         side = "right" if a < 0 else "left"
         axes.text(a + (-0.04 if a < 0 else 0.04) * limit, i, text, va="center", ha=side, fontsize=7.5, color=SOFT)
+
+
+def _changes(episode: Episode) -> bool:
+    """Whether the table has pictures and they differ between the moments that are shown."""
+    if "rgb" not in episode.table.views:
+        return False
+    steps = episode.steps[:: max(1, len(episode.steps) // 8)]
+    first, *others = (render.picture(episode.table, step.state, step.code) for step in steps)
+    return any(not np.array_equal(first, other) for other in others)
 
 
 def _moments(episode: Episode) -> list[int]:
