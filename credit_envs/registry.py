@@ -278,6 +278,7 @@ SUITES: dict[str, tuple[str, ...]] = {
             density=(0.0, 0.5),
             unit=(2, 4, 8),
             horizon=(30, 60, 120),
+            plan=(1, 4),
             aliasing=(0.25, 0.5, 1.0),
             paraphrases=(2, 8, 32),
             revisit_rate=(0.05, 0.1, 0.2),
@@ -290,6 +291,7 @@ SUITES: dict[str, tuple[str, ...]] = {
             delay=(2, 4, 8),
             unit=(2, 4, 8),
             horizon=(25, 50, 100),
+            plan=(1, 4),
             aliasing=(0.25, 0.5, 1.0),
             paraphrases=(2, 8, 32),
             revisit_rate=(0.05, 0.1, 0.2),
@@ -301,7 +303,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 ``perception-v0`` turns how much only the picture says; ``tokens-v0`` utters commands word by word; ``dials-v0`` turns each
 dial alone on an own and on an imported table, which stand first, untouched. Density has no sweep on the imported one: there
-every step is paid, and a table would have to remember all sums.
+every step is paid, and a table would have to remember all sums. Spelling has none: their commands are single words.
 """
 
 
