@@ -424,6 +424,20 @@ def test_without_repeats_nothing_is_learned():
     assert torch.all(log_prob.grad == 0)
 
 
+def test_rounding_is_no_preference():
+    """Everybody fails alike: all labels of a step are equal, and so are their means, but for the last bit."""
+    n, horizon = 3, 6
+    rows = [(t, a, min(t + 1, horizon - 1), 1.0, 0.0, t + 1 == horizon) for t in range(horizon) for a in range(n)]
+    columns = ("state", "action", "successor", "probability", "reward", "terminal")
+    outcomes = {name: np.array(column) for name, column in zip(columns, zip(*rows, strict=True), strict=True)}
+    table = from_outcomes("hopeless", horizon, n, outcomes, start={0: 1.0}, horizon=horizon)
+    sampler = Sampler(table, uniform(table), 0)
+    sample = sampler.groups(50, 8)
+    model = fit(sample.trajectories, 0.95, "anchor")
+    assert bool((model.value != model.value[:, :1]).any())
+    assert not bool(preferences(sampler, sample, model, "anchor").trajectories.mask.any())
+
+
 def test_states_are_thinned_evenly():
     table = make_tree(0)
     counts = np.zeros(3)

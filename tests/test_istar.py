@@ -182,6 +182,9 @@ def test_no_pairs_no_rewards():
     batch = make_batch([[0, 1.0], [1.0]], group=[0, 0])
     assert torch.all(implicit(batch).step_reward == 0)
     assert torch.all(implicit(make_batch([[1.0]])).step_reward == 0)
+    rounded = make_batch([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]])
+    assert rounded.returns[0] != rounded.returns[1]
+    assert torch.all(implicit(rounded).step_reward == 0)
 
 
 @pytest.mark.parametrize(

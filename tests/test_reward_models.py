@@ -16,9 +16,11 @@ from credit_envs.credit.grpo import grpo
 from credit_envs.credit.prm_baseline import fit_returns, prm_advantage, prm_baseline
 from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.providers import Provided
-from credit_envs.oracle import Policy, evaluate, expected_return, uniform
+from credit_envs.evaluation.replicate import Subject
+from credit_envs.oracle import Policy, as_policy, evaluate, expected_return, uniform
 from credit_envs.piece import PRIVILEGED
-from credit_envs.recipes import piece
+from credit_envs.recipes import compose, piece
+from credit_envs.recipes.catalogue import DEFAULTS
 from credit_envs.rewards.agent_prm import fit
 from credit_envs.rewards.best_of_n import best_of_n
 from credit_envs.rewards.bootstrap import bootstrap
@@ -378,3 +380,38 @@ def test_loop_options_out_of_range(options):
     table = make_tree(0, depth=1)
     with pytest.raises(CreditEnvsError, match=next(iter(options))):
         bootstrap(table, uniform(table), **options)
+
+
+# -- whole recipes -----------------------------------------------------------------------------------------------------------
+
+RECIPES = (
+    *("istar", "istar_rloo", "implicit+istar", "implicit_soft+istar_rloo", "verifier+istar", "agent_prm_q+istar"),
+    *("agent_prm_q_anchor+istar", "agent_prm_q_shaped+istar", "inverse_prm_q+istar", "inverse_prm_dense+rloo"),
+    *("outcome_model+rloo", "outcome_model_anchor+rloo", "prm_baseline", "prm_baseline_anchor", "prm_advantage"),
+    *("prm_advantage_anchor", "agent_prm_pairs+dpo", "agent_prm_pairs_anchor+dpo", "inverse_prm_pairs+dpo"),
+)
+
+
+@functools.cache
+def subject():
+    table = make_tree(3)
+    return Subject(table, as_policy(table, random_policy(table, 0) * 0.7 + 0.1))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_climb_on_a_tree(name):
+    """All of them point uphill here, where reward comes at the end and every look is one state."""
+    found = compose(name, [piece(part) for part in name.split("+")], DEFAULTS)
+    (record,) = subject().replicate({name: found}, 0, 100, 8, 10**6)
+    assert record["projection"] > 0
+    assert np.isfinite([record["variance"], record["mean_square"], record["ca"]]).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA card")
+@pytest.mark.parametrize("name", RECIPES)
+def test_cuda_gives_the_same_scores(name):
+    table, policy = subject().table, subject().policy
+    found = compose(name, [piece(part) for part in name.split("+")], DEFAULTS)
+    (there,) = Subject(table, policy, device="cuda").replicate({name: found}, 0, 20, 8, 10**6)
+    (here,) = subject().replicate({name: found}, 0, 20, 8, 10**6)
+    assert there["projection"] == pytest.approx(here["projection"], rel=1e-6)

@@ -1,7 +1,8 @@
 """Preference pairs from a process reward model: two actions drawn at stored states, the one of higher Q_φ preferred.
 
 The states are those that rollouts of the policy passed through, each step counting once. Actions that are equal, or that
-the model values alike, make no pair. So whatever is added to Q_φ at a state changes nothing.
+the model values alike (within 1e-9, as means of equal numbers differ in their last bits), make no pair. So whatever is added
+to Q_φ at a state changes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from credit_envs.sampling.statistics import compact, group_count
 from credit_envs.sampling.tabular import ActionTable, keys
 from credit_envs.sampling.trajectories import Sample
 from credit_envs.table.draws import Purpose
+
+_ROUNDING = 1e-9
 
 
 def preferences(
@@ -47,7 +50,7 @@ def preferences(
     key = keys(batch, identity)[rollout, step]
     value = torch.gather(model.rows(key), 1, both)
     gap = value[:, 0] - value[:, 1]
-    differ = (both[:, 0] != both[:, 1]) & (gap.abs() > margin)
+    differ = (both[:, 0] != both[:, 1]) & (gap.abs() > max(margin, _ROUNDING))
     group, n_groups = compact(batch.group[rollout])
     place = torch.arange(len(group), device=group.device)
     # The first state of a group without pairs stands for the group.

@@ -3,7 +3,8 @@
 The law of the winner is exact. With F(q) the chance that one draw scores at most q, the best of N scores q with chance
 F(q)^N − F(q⁻)^N; among equal scores the first draw wins, so that mass is split in proportion to π (``split``), or the lowest
 action does (``lowest``). N = 1 gives π; N → ∞ the argmax on π's support. Only inference changes: N policy calls and N model
-calls a step, no training. So what a process reward model is worth at inference is a number, J(π_N) by the oracle.
+calls a step, no training. So what a process reward model is worth at inference is a number, J(π_N) by the oracle. A model
+over the policy's rows (:mod:`credit_envs.sampling.tabular`) scores by ``model.rows(torch.arange(rows)).cpu().numpy()``.
 Source: Choudhury 2025, arXiv 2502.10325, §3 (best-of-N inference with a process reward model).
 """
 

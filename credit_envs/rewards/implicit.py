@@ -27,6 +27,9 @@ from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.sampling.statistics import group_sum, returns_to_go
 from credit_envs.sampling.trajectories import Trajectories
 
+_ROUNDING = 1e-9
+"""Returns this close are equal: sums of the same rewards in another order differ in their last bits."""
+
 
 def pairs_of_groups(batch: Trajectories) -> tuple[Tensor, Tensor]:
     """Returns all pairs of different rollouts of a group, each once: two int64 ``[P]``."""
@@ -74,7 +77,8 @@ def train_implicit(
     gap = batch.returns[first] - batch.returns[second]
     wins = torch.sigmoid(gap) if soft else (gap.sign() + 1) / 2
     if not soft:
-        first, second, wins = first[gap != 0], second[gap != 0], wins[gap != 0]
+        won = gap.abs() > _ROUNDING
+        first, second, wins = first[won], second[won], wins[won]
     if not len(first):
         return out
     mask = batch.mask
