@@ -402,8 +402,8 @@ def test_what_stands_behind_the_mask_does_not_matter(batch, seed):
 @given(batches())
 def test_groups_do_not_touch_each_other(batch):
     for name in plain_methods():
-        if "over the batch" in METHODS[name].note:
-            continue  # its statistics are the batch's
+        if "over the batch" in METHODS[name].note or name.startswith("istar"):
+            continue  # statistics of the batch, or a model trained on it
         whole = METHODS[name].function(batch)
         for g in range(batch.n_groups):
             alone = rows_of(batch, torch.nonzero(batch.group == g).squeeze(1))
