@@ -9,7 +9,7 @@ The step rewards are whatever a reward model has put beside the reward; where no
 trained here (:mod:`credit_envs.rewards.implicit`). α = 0, or rewards that are all equal, leave GRPO or RLOO.
 
 Released-code quirk as a flag: ``first_rows`` takes mean and deviation of step rewards over the first step of each rollout
-only, n then counts rollouts. Source: Liu et al. 2025, arXiv 2509.19199, §3; released code Tongyi-ConvAI/Qwen-Character.
+only, n then counts rollouts. Source: Liu et al. 2025, arXiv 2509.19199; released code Tongyi-ConvAI/Qwen-Character.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 With the loss ``dpo`` on top this is the paper's third stage, online DPO for max_π E_{s∼D}[Q_φ(s, a)] − β KL(π‖π_old). An
 action that was never tried at a key is valued by the key's mean; so where no history repeats all actions tie, no pair is
 made and nothing is learned. Departures: at most ``states`` states per rollout are asked (the paper samples 50,000).
-Source: Choudhury 2025, arXiv 2502.10325, §3.
+Source: Choudhury 2025, arXiv 2502.10325.
 """
 
 from __future__ import annotations

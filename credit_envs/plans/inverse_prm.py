@@ -5,7 +5,7 @@
     3. two actions drawn at each stored state of the policy, the one of higher f preferred
 
 As in :mod:`credit_envs.plans.agent_prm`, with f in the place of Q_φ. The expert plays from the same starts.
-Source: Choudhury 2025, arXiv 2502.10325, §4.
+Source: Choudhury 2025, arXiv 2502.10325.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ F(q)^N − F(q⁻)^N; among equal scores the first draw wins, so that mass is sp
 action does (``lowest``). N = 1 gives π; N → ∞ the argmax on π's support. Only inference changes: N policy calls and N model
 calls a step, no training. So what a process reward model is worth at inference is a number, J(π_N) by the oracle. A model
 over the policy's rows (:mod:`credit_envs.sampling.tabular`) scores by ``model.rows(torch.arange(rows)).cpu().numpy()``.
-Source: Choudhury 2025, arXiv 2502.10325, §3 (best-of-N inference with a process reward model).
+Source: Choudhury 2025, arXiv 2502.10325 (best-of-N inference with a process reward model).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Sampling enters through the labels alone: the update is the exact optimum of AgentPRM's third stage, and J by the oracle. With
 outcomes in every round this is AgentPRM in a table; with few the model feeds on its own verdicts, and what it gets wrong stays
-wrong. Rows that were never visited keep their policy; β → ∞ keeps all. Sources: Choudhury 2025, arXiv 2502.10325, §3; the
+wrong. Rows that were never visited keep their policy; β → ∞ keeps all. Sources: Choudhury 2025, arXiv 2502.10325; the
 loop's self-labelled rounds are ours.
 """
 

@@ -14,7 +14,7 @@ sum to R − V_soft(s_0), and r → A^π as β → ∞ (ours, kept because it ca
 Departures: π_φ starts afresh at each batch (the paper carries its weights over; pass ``initial`` to do so). Released-code
 quirks as flags: ``mean_over_steps`` scores a rollout by the mean over its steps in the loss; ``lag`` pays by the weights from
 before the last update; ``scaled`` divides r by the largest |Σ_{k≥t} r_k| of the batch. Source: Liu et al. 2025, arXiv
-2509.19199, §3; released code Tongyi-ConvAI/Qwen-Character, CharacterRL-iStar.
+2509.19199; released code Tongyi-ConvAI/Qwen-Character, CharacterRL-iStar.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ measures likeness to the expert, which is return only as far as the expert is go
 
 f is a table, found as the unique minimum (L-BFGS) of the summed loss plus ½ ``ridge`` Σ f² [R]: without it a step that only one
 side takes has no finite optimum. Both sides weigh the same. What was never seen has f = 0, where the ridge would leave it.
-Source: Choudhury 2025, arXiv 2502.10325, §4 (γ = 0.95; there a language model and one epoch).
+Source: Choudhury 2025, arXiv 2502.10325 (γ = 0.95; there a language model and one epoch).
 """
 
 from __future__ import annotations
