@@ -9,6 +9,7 @@ from credit_envs.plans import (
     agent_prm,
     demonstrations,
     dynamic,
+    gc_rl,
     groups,
     inverse_prm,
     klong,
@@ -127,6 +128,15 @@ PLANS: tuple[Piece, ...] = (
         "Zeng et al. 2025, arXiv 2505.11821",
         slot="plan",
         note="forks where turns start; with K turns up to G^(K-1) rollouts per group",
+    ),
+    Piece(
+        "gc_rl",
+        gc_rl.gc_rl,
+        "group",
+        "arXiv 2602.22765",
+        slot="plan",
+        requires=gc_rl.REQUIRES,
+        note="critiques of own solutions beside the solutions",
     ),
 )
 """Every plan. Adding one: a file beside this one, and a line here."""

@@ -5,12 +5,25 @@ from __future__ import annotations
 import functools
 
 from credit_envs.piece import Piece
-from credit_envs.rewards import agent_prm, implicit, information, inverse_prm, outcome, overlong, turns, verifier
+from credit_envs.rewards import (
+    agent_prm,
+    critique,
+    implicit,
+    information,
+    inverse_prm,
+    outcome,
+    overlong,
+    perception,
+    search_p1,
+    turns,
+    verifier,
+)
 
 _ORM = "Cobbe et al. 2021, arXiv 2110.14168"
 _PRM, _ISTAR = "Choudhury 2025, arXiv 2502.10325", "Liu et al. 2025, arXiv 2509.19199"
 _TURNS, _PAYING = "Zeng et al. 2025, arXiv 2505.11821", (turns.REQUIRES,)
 _MIG, _IGPO, _INFO = "arXiv 2602.01034", "Wang et al. 2025, arXiv 2510.14967", information.REQUIRES
+_SECOND = "arXiv 2602.22765"
 _some = functools.partial
 
 REWARDS: tuple[Piece, ...] = (
@@ -147,6 +160,62 @@ REWARDS: tuple[Piece, ...] = (
         f"{_IGPO}; by exact values",
         slot="reward",
         model_calls=1,
+    ),
+    Piece(
+        "perception_r1",
+        perception.perception_r1,
+        "trajectory",
+        "Xiao et al. 2025, arXiv 2506.07218",
+        slot="reward",
+        requires=perception.REQUIRES,
+        note="a judge call per rollout",
+    ),
+    Piece(
+        "perception_r1_noisy",
+        _some(perception.perception_r1, accuracy=0.8),
+        "trajectory",
+        "Xiao et al. 2025, arXiv 2506.07218; a fifth of the verdicts wrong",
+        slot="reward",
+        requires=perception.REQUIRES,
+        note="a judge call per rollout",
+    ),
+    Piece(
+        "search_p1",
+        search_p1.search_p1,
+        "trajectory",
+        "arXiv 2602.22576",
+        "reconstruction",
+        slot="reward",
+        requires=search_p1.REQUIRES,
+        note="a judge call per rollout",
+    ),
+    Piece(
+        "critique_reward",
+        critique.critique_reward,
+        "trajectory",
+        _SECOND,
+        slot="reward",
+        requires=critique.REQUIRES,
+        note="right verdicts for wrong reasons score",
+    ),
+    Piece(
+        "critique_reward_balanced",
+        _some(critique.critique_reward, balanced=True),
+        "trajectory",
+        _SECOND,
+        "reconstruction",
+        slot="reward",
+        requires=critique.REQUIRES,
+        note="right verdicts for wrong reasons score",
+    ),
+    Piece(
+        "critique_reward_place",
+        _some(critique.critique_reward, place=True),
+        "trajectory",
+        f"ours, after {_SECOND}",
+        "ours",
+        slot="reward",
+        requires=critique.REQUIRES,
     ),
 )
 """Every reward. Adding one: a file beside this one, and a line here."""
