@@ -51,6 +51,11 @@ STYLE: dict[str, Any] = {
 }
 _WORTH_LIMITS = (0.004, 700.0)
 _SCORE_LIMITS = (0.05, 700.0)
+_MANY = 25
+"""Estimators above which only the best are named."""
+
+_NAMED = 8
+_LANES = 3.0
 
 
 def worth_svg(here: Sequence[Cell], salt: str) -> str:
@@ -158,7 +163,8 @@ def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
         name for name in shown(here) if all((row := cell.row(name)) is None or row.steps_ratio < 1.001 for cell in here)
     ]
     for name in shown(here):
-        lane = 1.17 ** (free.index(name) - (len(free) - 1) / 2) if name in free else 1.0
+        width = min(1.17, _LANES ** (1 / max(len(free) - 1, 1)))
+        lane = width ** (free.index(name) - (len(free) - 1) / 2) if name in free else 1.0
         points = []
         for j, cell in enumerate(here):
             row = cell.row(name)
@@ -178,10 +184,13 @@ def draw_cost(axes: Axes, here: Sequence[Cell]) -> None:
     axes.set_yscale("log")
     axes.set_xlim(*limits)
     axes.set_ylim(*_SCORE_LIMITS)
-    _label(axes, [label for label in labels if label[0] in free], 2.1)
-    for name, x, y in labels:
-        if name not in free:
-            axes.annotate(name, (x, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
+    if len(labels) > _MANY:
+        _label(axes, sorted(labels, key=lambda label: -label[2])[:_NAMED], 130.0)
+    else:
+        _label(axes, [label for label in labels if label[0] in free], 2.1)
+        for name, x, y in labels:
+            if name not in free:
+                axes.annotate(name, (x, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_xticks([1, 10, 100, 1000], ["1×", "10×", "100×", "1,000×"])
     axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axes.minorticks_off()

@@ -6,13 +6,14 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import floor, isfinite, log10
+from math import floor, isfinite, log, log10
 from pathlib import Path
 from typing import Any
 
 from credit_envs.evaluation import PRICE_LISTS, Config, Interval, Results, Row
 from credit_envs.evaluation.config import CEILING, UNIT
 from credit_envs.recipes import known
+from credit_envs.recipes import names as recipe_names
 
 PRICES: tuple[str, ...] = tuple(PRICE_LISTS)
 """Names of the price lists, the simulator's first."""
@@ -21,6 +22,8 @@ ROUNDING = 1e-6
 """Differences from GRPO below this are rounding, not results."""
 
 _MATCHED = " γ="
+_MANY = 25
+_LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,29 @@ class Cell:
 
 
 def cells(results: Results) -> list[Cell]:
-    """Groups the rows of results by environment and policy, in their order."""
+    """Groups the rows of results by environment and policy, in their order; many estimators by their worth."""
     about = {entry["environment"]: entry for entry in results.environments}
     places = list(dict.fromkeys((row.environment, row.policy) for row in results.rows))
+    order = _by_worth(results.rows)
     out = []
     for environment, policy in places:
         here = [row for row in results.rows if (row.environment, row.policy) == (environment, policy)]
         own = [row for row in here if _MATCHED not in row.estimator]
-        own.sort(key=lambda row: (is_reference(row.estimator), row.estimator == CEILING))
+        own.sort(key=lambda row: (is_reference(row.estimator), row.estimator == CEILING, order.get(row.estimator, 0.0)))
         matched = {row.estimator.split(_MATCHED)[0]: row for row in here if _MATCHED in row.estimator}
         out.append(Cell(environment, policy, own, matched, about.get(environment, {})))
     return out
+
+
+def _by_worth(rows: Sequence[Row]) -> dict[str, float]:
+    """Orders many estimators by the mean logarithm of their worth per sampled step, best first; few stay as they are."""
+    worths: dict[str, list[float]] = {}
+    for row in rows:
+        value = row.equivalents[PRICES[0]].value
+        worths.setdefault(row.estimator, []).append(
+            log(min(max(value, _LEAST), 1 / _LEAST)) if isfinite(value) else log(_LEAST)
+        )
+    return {name: -sum(found) / len(found) for name, found in worths.items()} if len(worths) > _MANY else {}
 
 
 def by_environment(found: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -191,5 +206,6 @@ def command(config: Config) -> str:
             flags += [flag, *(f"{entry:g}" if isinstance(entry, float) else str(entry) for entry in value)]
         else:
             flags += [flag, str(value)]
-    names = [] if config.estimators == plain.estimators else config.estimators
+    names: Sequence[str] = [] if config.estimators == plain.estimators else config.estimators
+    names = ["all"] if config.estimators == recipe_names() else names
     return shlex.join(["credit-envs", "evaluate", *names, *flags])
