@@ -177,6 +177,20 @@ def test_every_environment_can_be_played(entry, said):
     assert "of optimal play" in text
 
 
+@pytest.mark.parametrize("entry", registry.ENTRIES, ids=lambda entry: entry.id)
+def test_every_environment_can_be_played_to_its_end(entry, said):
+    """By numbers in brackets, which name no token; what is printed last is the exact account of a perfect game."""
+    game, moves = Game(registry.make_table(entry.id)), []
+    while not game.over:
+        moves.append(f"[{game.actions[game.soonest]}]")
+        game.play(game.find(moves[-1]))
+    text = said(moves, entry.id)
+    returned = game.total([m.reward for m in game.moves])
+    assert f"return {returned:.4g} after {len(moves)} steps" in text
+    assert text.rstrip().endswith("no move could have been better")
+    assert "is no move" not in text
+
+
 def test_long_games_show_only_what_mattered(said):
     text = said(["0"] * 60, "CliffWalking", "horizon=50")
     assert "return -50 after 50 steps" in text  # bumping into the wall at −1 each
