@@ -148,7 +148,11 @@ def test_the_learned_critic():
     batch = make_batch([[0, 1.0], [0.0]], anchors=[[1, 2], [1]])
     data = make_batch([[1.0, 1.0], [0.0]], anchors=[[1, 2], [1]])
     got = bilevel_gae(batch, fresh=lambda groups: data, gamma=0.5)
-    assert got.tolist() == [[0.5 * 1 - 1, 1 - 1.0], [0 - 1.0, 0.0]]
+    # Targets at anchor 1: 1 + 1/2 and 0, at anchor 2: 1.
+    assert got.tolist() == [[0.5 * 1 - 0.75, 1 - 1.0], [0 - 0.75, 0.0]]
+    one = {"turn": torch.zeros_like(batch.turn)}
+    got = bilevel_gae(batch.replace(**one), fresh=lambda groups: data.replace(**one), gamma=0.5)
+    assert got.tolist() == [[1 - 1.0, 1 - 1.0], [0 - 1.0, 0.0]]
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ ADVANTAGES: tuple[Piece, ...] = (
         note=_CRITIC,
         model_calls=1,
     ),
-    Piece("bilevel_gae_exact", bilevel.bilevel_gae_exact, "turn", f"{_RAGEN}; exact critic", gamma=0.95),
+    Piece("bilevel_gae_exact", bilevel.bilevel_gae_exact, "turn", f"{_RAGEN}; exact critic", gamma=1.0),
     Piece("hgpo", hgpo.hgpo, "step", _HGPO, gamma=0.95),
     Piece("hgpo_base", _some(hgpo.hgpo, base=True), "step", f"{_HGPO}; with the episode", gamma=0.95),
     Piece("graph_gpo", graph_gpo.graph_gpo, "step", _GRAPH, note="success: positive return"),

@@ -20,11 +20,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from credit_envs.credit.critics import learned
+from credit_envs.credit.critics import predicted
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.piece import Fresh
 from credit_envs.sampling.packing import Packing, following
 from credit_envs.sampling.statistics import recurrence, whitened
+from credit_envs.sampling.tabular import fit_means
 from credit_envs.sampling.trajectories import Trajectories
 
 BOUNDARIES = ("turn", "reward")
@@ -81,12 +82,22 @@ def bilevel_on(
 def bilevel_gae(
     batch: Trajectories, *, fresh: Fresh, gamma: float = 0.95, lam: float = 1.0, boundaries: str = "turn"
 ) -> Tensor:
-    """Returns bi-level GAE with a critic learned on fresh groups, float64 ``[N, T]``; see :func:`bilevel_on`."""
-    return bilevel_on(batch, learned(batch, fresh, 1.0), gamma, lam, boundaries=boundaries)
+    """Returns bi-level GAE with a critic learned on fresh groups, float64 ``[N, T]``; see :func:`bilevel_on`.
+
+    The critic's targets are discounted as the advantage is: bi-level returns Â + V̂ at λ = 1, averaged over anchors.
+    """
+    data = fresh(batch.n_groups)
+    target = bilevel_on(data, torch.zeros_like(data.reward), gamma, boundaries=boundaries)[data.mask]
+    seen = data.anchor[data.mask]
+    value = predicted(fit_means(seen, torch.zeros_like(seen), target, 1), batch.anchor)
+    return bilevel_on(batch, value, gamma, lam, boundaries=boundaries)
 
 
 def bilevel_gae_exact(
-    batch: Trajectories, *, value: Tensor, gamma: float = 0.95, lam: float = 1.0, boundaries: str = "turn"
+    batch: Trajectories, *, value: Tensor, gamma: float = 1.0, lam: float = 1.0, boundaries: str = "turn"
 ) -> Tensor:
-    """Returns bi-level GAE with the exact values as critic, float64 ``[N, T]``; see :func:`bilevel_on`."""
+    """Returns bi-level GAE with the exact values as critic, float64 ``[N, T]``; see :func:`bilevel_on`.
+
+    γ_h should be 1 where the table's discount is: the values know no discount per turn.
+    """
     return bilevel_on(batch, value, gamma, lam, boundaries=boundaries)
