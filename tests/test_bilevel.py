@@ -155,6 +155,16 @@ def test_the_learned_critic():
     assert got.tolist() == [[1 - 1.0, 1 - 1.0], [0 - 1.0, 0.0]]
 
 
+@few
+@given(in_turns(), unit)
+def test_the_critic_fits_what_the_advantage_discounts(drawn, gamma):
+    """On its own training data nothing is left of the mean at any anchor (λ = 1)."""
+    batch, _ = drawn
+    got = bilevel_gae(batch, fresh=lambda groups: batch, gamma=gamma)
+    for key in torch.unique(batch.anchor[batch.mask]).tolist():
+        assert float(got[batch.mask & (batch.anchor == key)].sum()) == pytest.approx(0, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
