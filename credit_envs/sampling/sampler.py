@@ -131,6 +131,11 @@ class Sampler:
         kept = Truth(**merged(truth, new.truth))
         return Sample(self._numbered(new.trajectories.replace(**fields), kept.state), kept)
 
+    def _took(self, context: Tensor) -> None:
+        """Charges for steps that the policy took, one per entry of the contexts that they were taken in."""
+        self.meter.env_steps += len(context)
+        self.meter.policy_calls += len(context)
+
     def _new_rollouts(self, n: int) -> Tensor:
         self._rollouts += n
         return torch.arange(self._rollouts - n, self._rollouts, device=self.dynamics.device)
@@ -176,8 +181,7 @@ class Sampler:
                 t = t[on] if isinstance(t, Tensor) else t
                 keys = {name: key[on] for name, key in keys.items()}
         lane, when, state, code, choice, edge, paid = (torch.cat(column) for column in zip(*columns, strict=True))
-        self.meter.env_steps += len(lane)
-        self.meter.policy_calls += len(lane)
+        self._took(context[lane])
         width = int(when.max()) + 1
         place = lane * width + when
 
@@ -271,8 +275,7 @@ class Sampler:
             _, edge = self.policy.act(state, code, keys["action"], t)
             state, paid, ended = d.step(state, edge, keys["outcome"], t)
             total[lane] += weight * paid
-            self.meter.env_steps += len(lane)
-            self.meter.policy_calls += len(lane)
+            self._took(context[lane])
             on = torch.nonzero(~ended).squeeze(1)
             t = t + 1
             weight = weight * gamma

@@ -4,7 +4,8 @@
     while run.going():
         sample = run.groups()
         credit = gigpo(sample.trajectories)
-        run.update(-(run.policy.log_prob(sample.trajectories) * credit).sum() / sample.trajectories.n_rollouts)
+        run.update(run.loss(reinforce, sample.trajectories, credit))
+        run.next(sample.trajectories)
     run.finish()
 
 Everything that a batch depends on is the policy and a few counters, so a run that is killed and resumed from its last
@@ -16,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.config import provenance
 from credit_envs.evaluation.providers import Provided
 from credit_envs.oracle.control import optimal
-from credit_envs.oracle.evaluation import evaluate
+from credit_envs.oracle.evaluation import expected_return
 from credit_envs.oracle.policy import Policy as TabularPolicy
 from credit_envs.oracle.policy import uniform
 from credit_envs.policies import make_policy
 from credit_envs.registry import make_table
+from credit_envs.sampling.statistics import compact
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
@@ -74,10 +76,13 @@ class Run:
         self.updates, self.curve = 0, list[dict[str, Any]]()
         self._models: dict[str, nn.Module] = {}
         self._spent = torch.zeros(options.learners, dtype=torch.float64)
-        self._before = self.sampler.meter.copy()
+        self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
+        self._passed = torch.full((options.learners,), -1)
+        self._latest = np.full(options.learners, np.nan)
+        self._parted: tuple[Trajectories, list[tuple[Tensor, Trajectories]]] | None = None
         self._vitals: dict[str, float] = {"grad_norm": 0.0}
         self._alarms = Alarms()
-        self._base = float(evaluate(self.table, uniform(self.table)).J)
+        self._base = float(expected_return(self.table, uniform(self.table)))
         self._best = float(optimal(self.table).J)
         short = options.env.removeprefix("credit/").replace("?", "-").replace("&", "-")
         self.folder = options.output or Path("runs") / f"{name}-{short}-{options.seed}"
@@ -95,11 +100,8 @@ class Run:
         """Returns whether the loop goes on; measures, reports and keeps on the way, and resumes on the first call."""
         if not self._began:
             self._begin()
+        self._measure()
         share = float(self._spent.min()) / self.options.budget
-        while len(self.curve) <= self.options.points and share >= len(self.curve) / self.options.points - 1e-12:
-            self._measure()
-            if share < 1 and len(self.curve) < self.options.points:
-                break
         self._report(share)
         if share >= 1:
             return False
@@ -108,12 +110,12 @@ class Run:
         return True
 
     def groups(self, plan: Callable[..., Sample] | None = None) -> Sample:
-        """Draws the groups of one update, ``options.groups`` for every learner, by a rollout plan.
+        """Draws the groups of one update, ``options.groups`` for every learner still below its budget, by a rollout plan.
 
         Args:
             plan: ``plan(sampler, groups, group_size)`` (default: independent rollouts).
         """
-        total, size = self.options.groups * self.options.learners, self.options.group_size
+        total, size = self.options.groups * len(self.sampler.going), self.options.group_size
         sample = self.sampler.groups(total, size) if plan is None else plan(self.sampler, total, size)
         self._vitals.update(vitals(sample.trajectories))
         self._charge(sample.trajectories)
@@ -123,32 +125,59 @@ class Run:
         """Returns what a piece may ask for beyond the batch, metered."""
         return Provided(self.sampler, sample)
 
+    def each(self, sample: Sample) -> Iterator[tuple[Tensor, Sample, Provided]]:
+        """Yields what each learner would see if it were alone: its rows int64 ``[n]``, its sample, and what it may ask for.
+
+        Whatever is sampled meanwhile is that learner's.
+        """
+        everyone = self.sampler.going
+        for learner, index in self._rows(sample.trajectories):
+            own = sample.rows(index)
+            self.sampler.going = torch.tensor([learner], device=everyone.device)
+            try:
+                own = Sample(_renumbered(own.trajectories), own.truth)
+                yield index, own, Provided(self.sampler, own)
+            finally:
+                self.sampler.going = everyone
+
     def apart(self, batch: Trajectories, credit: Callable[[Trajectories], Tensor]) -> Tensor:
         """Computes credit learner by learner, for estimators that take statistics over the whole batch; ``[N, T]``."""
         if self.options.learners == 1:
             return credit(batch)
         out = torch.zeros_like(batch.reward)
-        owner = self.sampler.owner(batch.context)
-        for learner in range(self.options.learners):
-            index = torch.nonzero(owner == learner).squeeze(1)
-            if len(index):
-                rows = {k: v[index] for k, v in vars(batch).items() if k != "policy_table" and v is not None}
-                out[index] = credit(batch.replace(**rows))
+        for index, own in self._parts(batch):
+            out[index] = credit(own)
         return out
+
+    def loss(self, loss: Callable[..., Tensor], batch: Trajectories, credit: Tensor, **options: Any) -> Tensor:
+        """Returns the mean over learners of each one's loss on its own rollouts, a scalar with gradient.
+
+        Args:
+            loss: ``loss(log_prob, batch, credit, **options)``, see :mod:`credit_envs.losses`.
+            batch: the rollouts.
+            credit: float64 ``[N, T]``.
+            **options: of the loss.
+        """
+        log_prob = self.policy.log_prob(batch)
+        if self.options.learners == 1:
+            return loss(log_prob, batch, credit, **options)
+        parts = self._parts(batch)
+        every = [loss(log_prob[index], own, credit[index], **options) for index, own in parts]
+        return torch.stack(every).sum() / len(self.sampler.going) if every else log_prob.sum() * 0
 
     def update(self, loss: Tensor) -> None:
         """Takes one step of the optimiser.
 
         Args:
-            loss: scalar, a mean over all learners' rollouts; each learner's part counts as if it were alone.
+            loss: scalar, a mean over learners as :meth:`loss` returns it; each one's part counts as if it were alone.
 
         Raises:
             CreditEnvsError: if the loss or a gradient is not a number; the last good checkpoint stays.
         """
-        learners = self.options.learners
+        learners, going = self.options.learners, self.sampler.going
         self.optimizer.zero_grad(set_to_none=True)
         if loss.requires_grad:
-            (loss * learners).backward()  # type: ignore[no-untyped-call]
+            (loss * len(going)).backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
         if gradients:
             norms = norms_of(gradients, learners)
@@ -162,11 +191,13 @@ class Run:
                 for gradient in gradients:
                     shape = (learners, *(1 for _ in range(gradient.reshape(learners, -1).ndim - 1)))
                     gradient.view(learners, -1).mul_(scale.view(shape).to(gradient.dtype))
-            self._vitals["grad_norm"] = float(norms.mean())
+            self._vitals["grad_norm"] = float(norms[going].mean())
             self.optimizer.step()
 
     def next(self, batch: Trajectories | None = None) -> None:
         """Ends an update: the sampler follows the policy, what was spent is charged, alarms are raised.
+
+        Learners that have spent their budget leave: they draw no more rollouts, and their policies stay.
 
         Args:
             batch: the batch that was trained on (for its entropy).
@@ -178,7 +209,8 @@ class Run:
                 entropy = self.policy.entropy(batch)[batch.mask]
             self._vitals["entropy"] = float(entropy.mean()) if entropy.numel() else 0.0
             self._charge(batch)
-            solved = bool(self.curve) and np.nanmean(self.curve[-1]["normalised"]) > _SOLVED
+            self._retire()
+            solved = bool(np.nanmean(self._latest) > _SOLVED)
             for text in self._alarms.watch(self.updates, self._vitals, solved):
                 self._say(f"alarm at update {self.updates}: {text}")
 
@@ -202,7 +234,7 @@ class Run:
         write_atomically(self.folder / "result.json", json.dumps(result).encode())
         if self._reporters is not None:
             self._reporters.close()
-        return result
+        return {**result, "folder": str(self.folder)}
 
     # -- what the loop does not show ----------------------------------------------------------------------------------
 
@@ -239,38 +271,74 @@ class Run:
             )
         self._reporters = Reporters(self.name, self.folder, self.options)
 
+    def _rows(self, batch: Trajectories) -> Iterator[tuple[int, Tensor]]:
+        """Yields each learner that has rows in the batch, with their numbers int64 ``[n]``."""
+        owner = self.sampler.owner(batch.context)
+        for learner in self.sampler.going.tolist():
+            index = torch.nonzero(owner == learner).squeeze(1)
+            if len(index):
+                yield learner, index
+
+    def _parts(self, batch: Trajectories) -> list[tuple[Tensor, Trajectories]]:
+        """Returns each learner's rows and its own batch; remembered while one batch is trained on."""
+        if self._parted is None or self._parted[0] is not batch:
+            parts = []
+            for _, index in self._rows(batch):
+                rows = {k: v[index] for k, v in vars(batch).items() if k != "policy_table" and v is not None}
+                parts.append((index, _renumbered(batch.replace(**rows))))
+            self._parted = batch, parts
+        return self._parted[1]
+
     def _charge(self, batch: Trajectories) -> None:
-        """Shares what was spent since the last time among learners, by the steps that each has in the batch."""
+        """Charges every learner for the steps that its policy took, and shares the rest by their steps in the batch."""
         spent = self.sampler.meter.env_steps - self._before.env_steps
-        self._before = self.sampler.meter.copy()
-        if spent:
+        own = (self.sampler.taken - self._taken).cpu()
+        self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
+        self._spent += own
+        rest = spent - float(own.sum())
+        if rest > 0:
             owner = self.sampler.owner(batch.context).cpu()
             steps = torch.zeros(self.options.learners, dtype=torch.float64)
             steps.index_add_(0, owner, batch.lengths.to(torch.float64).cpu())
-            share = steps / steps.sum() if float(steps.sum()) else torch.full_like(steps, 1 / len(steps))
-            self._spent += spent * share
+            self._spent += rest * (steps / steps.sum() if float(steps.sum()) else own / own.sum())
+
+    def _retire(self) -> None:
+        """Lets learners that have spent their budget rest; without momentum the optimiser leaves them alone."""
+        left = self.sampler.retire(self._spent, self.options.budget)
+        if len(left):
+            learners = self.options.learners
+            for moments in self.optimizer.state.values():
+                moments["exp_avg"].view(learners, -1)[left] = 0
 
     def _measure(self) -> None:
-        """Adds a point to the curve: exact returns of every learner."""
-        returns = self.returns()
-        gap = self._best - self._base
-        normalised = (returns - self._base) / gap if gap > 0 else np.full_like(returns, np.nan)
-        point = {"update": self.updates, "steps": self._spent.tolist(), "J": returns.tolist()}
-        self.curve.append({**point, "normalised": normalised.tolist(), **self._vitals})
+        """Adds points to the curve: the exact return of every learner that has passed the next mark of the budget."""
+        share = self._spent / self.options.budget
+        passed = (share * self.options.points + 1e-9).to(torch.int64).clamp(max=self.options.points)
+        due = torch.nonzero(passed > self._passed).squeeze(1)
+        if not len(due):
+            return
+        gap, returns = self._best - self._base, self.returns(due.tolist())
+        self._latest[due.numpy()] = (returns - self._base) / gap if gap > 0 else np.nan
+        for learner, value in zip(due.tolist(), returns.tolist(), strict=True):
+            for number in range(int(self._passed[learner]) + 1, int(passed[learner]) + 1):
+                if number == len(self.curve):
+                    empty = [float("nan")] * self.options.learners
+                    self.curve.append({"steps": empty.copy(), "J": empty.copy(), "normalised": empty.copy()})
+                point = self.curve[number]
+                point["steps"][learner], point["J"][learner] = float(self._spent[learner]), value
+                point["normalised"][learner] = float(self._latest[learner])
+                point |= {"update": self.updates, **self._vitals}
+        self._passed = torch.maximum(self._passed, passed)
 
-    def returns(self) -> Any:
-        """Returns the exact expected return of every learner's policy, float64 ``[learners]``."""
-        pool, probability = self.sampler.table, self.policy.table().cpu().numpy()
-        policy = TabularPolicy("obs", probability)
-        codes, shares = pool.emission.episode_codes()
-        value = np.zeros(pool.n_contexts)
-        for code, share in zip(codes.tolist(), shares.tolist(), strict=True):
-            value += share * evaluate(pool, policy, episode_code=int(code)).V[0, pool.start_state]
-        return value.reshape(self.options.learners, -1) @ self.table.start_probability
+    def returns(self, learners: Sequence[int] | None = None) -> Any:
+        """Returns the exact expected return of learners' policies (default: of all), float64 ``[n]``."""
+        probability = self.policy.table().cpu().numpy().reshape(self.options.learners, self.table.n_obs, -1)
+        chosen = range(self.options.learners) if learners is None else learners
+        return np.array([expected_return(self.table, TabularPolicy("obs", probability[k])) for k in chosen])
 
     def _report(self, share: float) -> None:
         if self._reporters is not None and self.curve:
-            now = {**self._vitals, "normalised": float(np.nanmean(self.curve[-1]["normalised"]))}
+            now = {**self._vitals, "normalised": float(np.nanmean(self._latest))}
             self._reporters.tell(min(share, 1.0), float(self._spent.mean()), now)
 
     def _say(self, text: str) -> None:
@@ -291,6 +359,9 @@ class Run:
             "updates": self.updates,
             "curve": self.curve,
             "spent": self._spent.tolist(),
+            "taken": self.sampler.taken.tolist(),
+            "passed": self._passed.tolist(),
+            "latest": self._latest.tolist(),
             "reading": self.sampler.reading(),
             "vitals": self._vitals,
             "alarms": dataclasses.asdict(self._alarms),
@@ -310,10 +381,18 @@ class Run:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.updates, self.curve, self._vitals = state["updates"], state["curve"], state["vitals"]
         self._spent = torch.tensor(state["spent"], dtype=torch.float64)
+        self.sampler.taken = torch.tensor(state["taken"], dtype=torch.float64, device=self.sampler.going.device)
+        self._passed, self._latest = torch.tensor(state["passed"]), np.array(state["latest"])
+        self.sampler.retire(self._spent, self.options.budget)
         self._alarms = Alarms(**state["alarms"])
         self.sampler.restore_reading(state["reading"])
-        self._before = self.sampler.meter.copy()
+        self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
         self.sampler.follow(self.policy.table())
+
+
+def _renumbered(batch: Trajectories) -> Trajectories:
+    """Numbers groups and trees without gaps."""
+    return batch.replace(group=compact(batch.group)[0], tree=compact(batch.tree)[0])
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
