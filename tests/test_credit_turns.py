@@ -9,14 +9,18 @@ from batches import batches, make_batch, padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_envs import dials
 from credit_envs.credit.gae import gae
 from credit_envs.credit.grpo import dr_grpo, grpo, rloo
+from credit_envs.credit.igpo import igpo
+from credit_envs.credit.mig import mig, mig_stepwise
 from credit_envs.credit.mt_grpo import mt_grpo, mt_grpo_on, mt_grpo_released, turn_return_as_told
 from credit_envs.errors import CreditEnvsError, unknown
 from credit_envs.evaluation.providers import Provided
 from credit_envs.families import FAMILIES
 from credit_envs.oracle import evaluate, uniform
 from credit_envs.plans.turn_forks import turn_forks
+from credit_envs.rewards.information import mig_gain
 from credit_envs.rewards.turns import TURN_PAYS, turn_reward, turn_rewards, turn_rewards_beside, turn_rewards_merged
 from credit_envs.sampling import Sampler
 from credit_envs.sampling.spans import spans
@@ -390,3 +394,71 @@ def test_only_siblings_leave_out_the_luck_so_far():
     lucky = batch.action[:, 0] == 1
     assert float(group[lucky].mean()) > 0.5
     assert float(group[~lucky].mean()) < -0.5
+
+
+# -- expected credit -------------------------------------------------------------------------------------------------
+
+FIRST, SECOND = numbers([0.5, 0.0]), numbers([[0.0, 1.0], [0.7, 0.2]])
+"""Turn rewards of the first action, and of the second after the first."""
+
+
+def drawn(groups, size, seed, plan=None):
+    """Rollouts of three turns with the turn rewards above, and what is expected of each turn's own reward."""
+    table = three_turns()
+    sampler = Sampler(table, uniform(table), seed)
+    batch = (sampler.groups(groups, size) if plan is None else plan(sampler, groups, size)).trajectories
+    one, two = batch.action[:, 0], batch.action[:, 1]
+    earned = torch.stack([FIRST[one], SECOND[one, two], torch.zeros_like(FIRST[one])], dim=1)
+    values = evaluate(table, uniform(table))
+    return batch, earned, numbers(values.V[1, 1:3]) - values.V[0, 0], one, two
+
+
+def z_scores(credit, cells, expected, group):
+    """|z| of the mean credit of each cell against its expectation; groups are the independent units."""
+    out = []
+    for cell, mean in expected.items():
+        error = torch.where(cells == cell, credit - mean, 0.0)
+        per_group = torch.zeros(int(group.max()) + 1, dtype=torch.float64).index_add_(0, group, error)
+        out.append(abs(float(per_group.mean())) / (float(per_group.std()) / len(per_group) ** 0.5 + 1e-12))
+    return out
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_expected_credit_of_the_first_turn(alpha):
+    """Without division, (n−1)/n times what each turn's reward has over its mean, later ones weighed with α."""
+    n = 4
+    batch, earned, later, one, _ = drawn(4000, n, 5)
+    got = mt_grpo_on(batch, earned, alpha, turns=None, norm_by_std=False)[:, 0]
+    own, second = FIRST - FIRST.mean(), SECOND.mean(dim=1) - SECOND.mean()
+    expected = (n - 1) / n * (own + alpha * second + alpha**2 * later)
+    assert max(z_scores(got, one, dict(enumerate(expected.tolist())), batch.group)) < 4
+
+
+def test_expected_credit_of_a_forked_turn_is_its_advantage():
+    """Siblings: (G−1)/G times the advantage of the turn's reward in its own state; the group's turns mix in the state's."""
+    n = 3
+    plan = functools.partial(turn_forks, turns=3)
+    batch, earned, _, one, two = drawn(2000, n, 6, plan)
+    advantage = SECOND - SECOND.mean(dim=1, keepdim=True)
+    expected = {int(2 * i + j): (n - 1) / n * float(advantage[i, j]) for i in range(2) for j in range(2)}
+    siblings, group = (
+        mt_grpo_on(batch, earned, 0.0, turns=3, among=among, norm_by_std=False)[:, 1] for among in ("siblings", "group")
+    )
+    assert max(z_scores(siblings, 2 * one + two, expected, batch.group)) < 4
+    assert max(z_scores(group, 2 * one + two, expected, batch.group)) > 10
+
+
+def test_tokens_of_a_turn_share_its_credit():
+    table = dials.apply(FAMILIES["Lookup"].build(0), spell=1)
+    sampler = Sampler(table, uniform(table), 0)
+    sample = sampler.groups(30, 4)
+    batch, labels = sample.trajectories, Provided(sampler, sample, evaluate(table, uniform(table)))["labels"]
+    parts = spans(batch)
+    assert int(batch.lengths.max()) > int(batch.turn.max()) + 1
+    last = parts.at_end(torch.ones_like(parts.present, dtype=torch.float64)) > 0
+    assert torch.all(turn_reward(batch, labels)[~last] == 0)
+    assert torch.all(mig_gain(batch, labels=labels).step_reward[~last] == 0)
+    for estimate in (mt_grpo, functools.partial(mt_grpo, level="turn", turns=None), mig, mig_stepwise, igpo):
+        credit = estimate(batch, labels=labels)
+        assert torch.equal(parts.spread(credit.gather(1, parts.end)), credit)
+        assert torch.any(credit != 0)
