@@ -8,7 +8,7 @@ One number with the last step: a component of the reward, not a credit of the to
 the format is always right, for tables admit no other. V are the facts that the question needs and only the picture shows,
 ``stated`` says which of them stand right in the solution at the end, and the judge turns each verdict round with probability
 1 − accuracy. At accuracy 1/2 r_v is noise, independent of the rollout.
-Source: Xiao et al. 2025, arXiv 2506.07218, §3; released code tongyi-ConvAI/Perception-R1.
+Source: Xiao et al. 2025, arXiv 2506.07218, §3; released code tongxiao2002/Perception-R1.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from credit_envs.errors import check_range
 from credit_envs.piece import Labels, Noise
 from credit_envs.sampling.spans import spans
+from credit_envs.sampling.statistics import compact
 from credit_envs.sampling.trajectories import Trajectories
 
 REQUIRES = ("stated", "key_facts")
@@ -85,8 +86,16 @@ def repeated(batch: Trajectories, n: int = 20) -> Tensor:
     rollouts, steps = batch.mask.shape
     if steps < n:
         return batch.reward.new_zeros(rollouts)
+    gram, length = batch.action, 1
+    while length < n:
+        # Two shorter grams that overlap make a longer one; numbered anew, so that codes stay small.
+        more = min(length, n - length)
+        numbered, many = compact(gram.flatten())
+        gram = numbered.view(gram.shape)
+        gram, length = gram[:, :-more] * many + gram[:, more:], length + more
     whole = batch.mask.unfold(1, n, 1).all(dim=2)
-    row = torch.nonzero(whole)[:, :1]
-    different = torch.unique(torch.cat([row, batch.action.unfold(1, n, 1)[whole]], dim=1), dim=0)[:, 0]
+    numbered, many = compact(gram[whole])
+    row = torch.nonzero(whole)[:, 0]
+    different = torch.unique(row * many + numbered) // max(many, 1)
     count = torch.bincount(different, minlength=rollouts).to(torch.float64)
     return 1 - torch.where(whole.any(dim=1), count / whole.sum(dim=1).clamp(min=1), 1.0)
