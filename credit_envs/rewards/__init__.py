@@ -11,6 +11,7 @@ from credit_envs.rewards import (
     implicit,
     information,
     inverse_prm,
+    mcts,
     outcome,
     overlong,
     perception,
@@ -24,6 +25,7 @@ _PRM, _ISTAR = "Choudhury 2025, arXiv 2502.10325", "Liu et al. 2025, arXiv 2509.
 _TURNS, _PAYING = "Zeng et al. 2025, arXiv 2505.11821", (turns.REQUIRES,)
 _MIG, _IGPO, _INFO = "arXiv 2602.01034", "Wang et al. 2025, arXiv 2510.14967", information.REQUIRES
 _SECOND = "arXiv 2602.22765"
+_MCTS, _TREES = "Kocsis & Szepesvári 2006; Ng et al. 1999", "16 simulations from one state per rollout"
 _some = functools.partial
 
 REWARDS: tuple[Piece, ...] = (
@@ -216,6 +218,37 @@ REWARDS: tuple[Piece, ...] = (
         "ours",
         slot="reward",
         requires=critique.REQUIRES,
+    ),
+    Piece("mcts_shaped", mcts.mcts_shaped, "step", _MCTS, "reconstruction", slot="reward", note=_TREES, model_calls=1),
+    Piece(
+        "mcts_shaped_puct",
+        _some(mcts.mcts_shaped, rule="puct"),
+        "step",
+        _MCTS,
+        "reconstruction",
+        slot="reward",
+        note=_TREES,
+        model_calls=1,
+    ),
+    Piece(
+        "mcts_shaped_policy",
+        _some(mcts.mcts_shaped, rule="policy"),
+        "step",
+        _MCTS,
+        "reconstruction",
+        slot="reward",
+        note=_TREES,
+        model_calls=1,
+    ),
+    Piece(
+        "mcts_raw_q",
+        mcts.mcts_raw_q,
+        "step",
+        "search values as rewards",
+        "as told",
+        slot="reward",
+        note=f"{_TREES}; pays for dawdling",
+        model_calls=1,
     ),
 )
 """Every reward. Adding one: a file beside this one, and a line here."""

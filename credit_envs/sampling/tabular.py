@@ -41,14 +41,19 @@ def keys(batch: Trajectories, identity: str = "history") -> Tensor:
         raise unknown("identity", identity, IDENTITIES)
     if identity == "row":
         return batch.policy_row
-    start = mix_words(0, batch.context)
     if identity == "anchor":
-        return mix_words(start[:, None], batch.anchor)
+        return anchor_keys(batch.context[:, None], batch.anchor)
+    start = mix_words(0, batch.context)
     out = torch.zeros_like(batch.anchor)
     for t in range(out.shape[1]):
         out[:, t] = mix_words(start, batch.anchor[:, t])
         start = torch.where(batch.mask[:, t], mix_words(out[:, t], batch.policy_action[:, t]), start)
     return out
+
+
+def anchor_keys(context: Tensor, anchor: Tensor) -> Tensor:
+    """Returns the keys of anchors in their contexts, int64 like both (broadcast)."""
+    return mix_words(mix_words(0, context), anchor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,7 @@ class ActionTable:
         return dataclasses.replace(self, value=value, otherwise=last)
 
 
-def fit_means(key: Tensor, action: Tensor, target: Tensor, n_actions: int) -> ActionTable:
+def fit_means(key: Tensor, action: Tensor, target: Tensor, n_actions: int, weight: Tensor | None = None) -> ActionTable:
     """Fits conditional means, which minimise squared error and cross-entropy alike.
 
     Args:
@@ -92,15 +97,17 @@ def fit_means(key: Tensor, action: Tensor, target: Tensor, n_actions: int) -> Ac
         action: int64 ``[M]`` in ``[0, n_actions)``.
         target: float64 ``[M]``.
         n_actions: number of actions A.
+        weight: float64 ``[M]``, above 0, how much each target counts (default: 1).
     """
+    weight = torch.ones_like(target) if weight is None else weight
     distinct, place = torch.unique(key, return_inverse=True)
     cells = len(distinct) * n_actions
     cell = place * n_actions + action
-    total = group_sum(target, cell, cells).view(-1, n_actions)
-    count = group_sum(torch.ones_like(target), cell, cells).view(-1, n_actions)
+    total = group_sum(weight * target, cell, cells).view(-1, n_actions)
+    count = group_sum(weight, cell, cells).view(-1, n_actions)
     mean = total.sum(dim=1, keepdim=True) / count.sum(dim=1, keepdim=True)
-    value = torch.where(count > 0, total / count.clamp(min=1), mean)
-    return ActionTable(distinct, value, count, target.mean())
+    value = torch.where(count > 0, total / torch.where(count > 0, count, 1.0), mean)
+    return ActionTable(distinct, value, count, (weight * target).sum() / weight.sum())
 
 
 def expected(model: ActionTable, batch: Trajectories, key: Tensor) -> Tensor:
