@@ -50,7 +50,7 @@ def test_shaping_telescopes_whatever_the_values(batch, seed, gamma):
 def test_exact_values_give_the_exact_advantage():
     for seed in range(3):
         table = make_random_table(seed, n_states=8, horizon=5, n_outcomes=1, n_starts=2)
-        sampler, sample, provided = scene(table, random_policy(table, seed), seed=seed)
+        _, sample, provided = scene(table, random_policy(table, seed), seed=seed)
         paid = shaped(sample.trajectories, provided["value"])
         assert close(immediate(paid), provided["advantage"])  # without luck, exactly
     table = make_random_table(3, n_states=8, horizon=5, n_outcomes=2, n_starts=1)

@@ -131,10 +131,11 @@ class Sampler:
         kept = Truth(**merged(truth, new.truth))
         return Sample(self._numbered(new.trajectories.replace(**fields), kept.state), kept)
 
-    def _took(self, context: Tensor) -> None:
-        """Charges for steps that the policy took, one per entry of the contexts that they were taken in."""
-        self.meter.env_steps += len(context)
-        self.meter.policy_calls += len(context)
+    def _took(self, context: Tensor, times: Tensor | None = None) -> None:
+        """Charges for steps that the policy took in contexts int64 ``[M]``, one each or as many as ``times`` says."""
+        steps = len(context) if times is None else int(times.sum())
+        self.meter.env_steps += steps
+        self.meter.policy_calls += steps
 
     def _new_rollouts(self, n: int) -> Tensor:
         self._rollouts += n

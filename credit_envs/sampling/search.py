@@ -161,13 +161,14 @@ def search(
     shape = (len(skins), table.n_actions)
     q, visits, value = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64), np.zeros(len(skins))
     grown: list[Grown] = []
+    spent = np.zeros((len(skins), 5), dtype=np.int64)
     for skin in np.unique(skins).tolist() or [0]:
         own = np.flatnonzero(skins == skin)
         begun = Roots(*(part[own] for part in vars(roots).values()))
         if skin not in sampler._folds:
             sampler._folds[skin] = fold(table, policy, skin)
         found = grow_trees(table, policy, sampler._folds[skin], begun, options, simulations, leaf, critic, nodes)
-        _charge(sampler, found, proposals, rule)
+        spent[own] = found.spent
         mean = np.where(found.count > 0, found.gain / np.maximum(found.count, 1), np.nan)
         for to, what in ((q, mean), (visits, found.count)):
             to[own] = _by_column(to[own], what, found)
@@ -175,6 +176,10 @@ def search(
         if found.grown is not None:
             grown.append(dataclasses.replace(found.grown, root=own[found.grown.root]))
     put = sampler.dynamics._put
+    sampler._took(sample.trajectories.context[rollout], put(spent[:, 0]))
+    # Not all of these steps were the policy's choice; it also speaks at nodes whose actions it weighs or proposes.
+    asked = spent[:, 1] - spent[:, 0] + spent[:, 2] * max(proposals, int(rule == "puct"))
+    sampler.meter.policy_calls += int(asked.sum())
     result = SearchResult(put(q), put(visits), put(value))
     if not grown:
         return result, None
@@ -198,13 +203,6 @@ def _roots(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor) -> R
     earlier[order] = place - np.maximum.accumulate(np.where(new, place, 0))
     key = streams(sampler.seed, Purpose.SEARCH, context, word, sampler._searches)
     return Roots(state, t, code, mix_words(mix_words(key, t), earlier))
-
-
-def _charge(sampler: Sampler, found: Searched, proposals: int, rule: str) -> None:
-    """Charges simulated steps, those that the policy chose, and its calls at nodes whose actions it weighs or proposes."""
-    steps, chosen, left, *_ = found.spent.sum(axis=0).tolist()
-    sampler.meter.env_steps += steps
-    sampler.meter.policy_calls += chosen + left * max(proposals, int(rule == "puct"))
 
 
 def _by_column(into: AnyArray, moves: AnyArray, found: Searched) -> AnyArray:

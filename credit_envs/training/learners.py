@@ -71,9 +71,9 @@ class Learners(Sampler):
         self.going = below if len(below) else self.going
         return left
 
-    def _took(self, context: Tensor) -> None:
-        super()._took(context)
-        self.taken += torch.bincount(self.owner(context), minlength=self.learners)
+    def _took(self, context: Tensor, times: Tensor | None = None) -> None:
+        super()._took(context, times)
+        self.taken += torch.bincount(self.owner(context), times, minlength=self.learners)
 
     def reading(self) -> dict[str, int]:
         """Returns counters and meter, which are all that the next sample depends on beside the policy."""
