@@ -7,6 +7,7 @@ import functools
 from credit_envs.piece import Piece
 from credit_envs.plans import (
     agent_prm,
+    agent_q,
     demonstrations,
     dynamic,
     gc_rl,
@@ -21,6 +22,7 @@ from credit_envs.plans import (
 
 _PRM = "Choudhury 2025, arXiv 2502.10325"
 _RAGEN, _KLONG = "Wang et al. 2025, arXiv 2504.20073", "Liu et al. 2026, arXiv 2602.17547"
+_AGENT_Q = "Putta et al. 2024, arXiv 2408.07199"
 _some = functools.partial
 
 PLANS: tuple[Piece, ...] = (
@@ -137,6 +139,25 @@ PLANS: tuple[Piece, ...] = (
         slot="plan",
         requires=gc_rl.REQUIRES,
         note="critiques of own solutions beside the solutions",
+    ),
+    Piece(
+        "agent_q_pairs",
+        agent_q.agent_q,
+        "step",
+        _AGENT_Q,
+        "reconstruction",
+        slot="plan",
+        note="forks; pairs for the loss dpo; 4 simulations per rollout; the critic is an oracle, right 4 times in 5",
+        model_calls=1,
+    ),
+    Piece(
+        "agent_q_pairs_no_critic",
+        _some(agent_q.agent_q, alpha=1.0),
+        "step",
+        _AGENT_Q,
+        "reconstruction",
+        slot="plan",
+        note="forks; pairs for the loss dpo; 4 simulations per rollout",
     ),
 )
 """Every plan. Adding one: a file beside this one, and a line here."""

@@ -46,6 +46,8 @@ PRESETS: Mapping[str, str] = {
     "agent_prm_reward_shaped": "agent_prm_q_shaped+istar_rloo",
     "inverse_prm_reward": "inverse_prm_q+istar_rloo",
     "verifier_reward": "verifier+istar_rloo",
+    "agent_q": "agent_q_pairs+dpo",
+    "agent_q_no_critic": "agent_q_pairs_no_critic+dpo",
     "mcts_prm": "mcts_shaped+immediate",
     "mcts_prm_095": "mcts_shaped+immediate_095",
     "mcts_prm_puct": "mcts_shaped_puct+immediate",
