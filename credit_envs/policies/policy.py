@@ -26,6 +26,16 @@ def admissible(table: TabularMDP) -> Tensor:
     return torch.from_numpy(looks.repeat(table.emission.n_codes, axis=0))
 
 
+def normalised(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Turns logits ``[..., A]`` into log-probabilities over admissible actions, float64; others get −1e9.
+
+    Args:
+        logits: floating ``[..., A]``.
+        allowed: bool, broadcast against them.
+    """
+    return torch.log_softmax(logits.to(torch.float64).masked_fill(~allowed, _NEVER), dim=-1)
+
+
 class Policy(nn.Module):
     """A policy over observation ids, for one or several learners at once.
 
@@ -49,8 +59,7 @@ class Policy(nn.Module):
 
     def log_probs(self, rows: Tensor) -> Tensor:
         """Returns log-probabilities of rows int64 ``[M]``, float64 ``[M, A]``."""
-        logits = self.scores(rows).to(torch.float64)
-        return torch.log_softmax(logits.masked_fill(~self.allowed[rows % self.n_obs], _NEVER), dim=1)
+        return normalised(self.scores(rows), self.allowed[rows % self.n_obs])
 
     def table(self) -> Tensor:
         """Returns the probabilities of all rows, float64 ``[learners · n_obs, A]``, without gradient."""

@@ -1,0 +1,192 @@
+"""Networks over single observations, for several learners at once: an encoder of a view, then a linear head.
+
+``mlp`` reads planes flat, ``cnn`` by convolutions, ``text`` counts runs of words, ``fusion`` reads picture and words side by
+side. All are tables as well: evaluated once on all observations, they are sampled and solved like any table. What a network
+does without the picture is its own image-free pass, which VPPO compares with the sighted one
+(:meth:`Network.blind_log_prob`); :func:`credit_envs.oracle.masked.image_free` is what a policy *should* do without it.
+``planner`` gives keep-or-switch, subgoal and action (the dial ``plan``) a hidden layer each over one trunk, as HiPER's heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from credit_envs.errors import CreditEnvsError, check_range
+from credit_envs.policies.encoder import Encoder
+from credit_envs.policies.policy import Policy, normalised
+from credit_envs.policies.stacked import Linear, Luck, luck
+from credit_envs.sampling.draws import draws, mix_words, streams
+from credit_envs.sampling.trajectories import Trajectories
+from credit_envs.table.draws import ONE, Purpose
+from credit_envs.table.mdp import TabularMDP
+
+_FIRST_GAIN = 0.01
+_CHUNK = 1 << 13
+_SALT = 0xB11D
+_PATCHES = 14
+MASKINGS = ("blank", "patches")
+"""How the picture is taken away: all of it, or a share of its patches at random."""
+
+
+class Network(Policy):
+    """A network over single observations.
+
+    Args:
+        table: the table that every learner plays.
+        learners: number of independent learners.
+        seed: learner k's initial weights come from seed + k.
+        view: which view is read (default: what suits the table).
+        image: ``flat`` or ``conv``, how planes are read.
+        width: of the hidden layers.
+        depth: number of hidden layers.
+        grams: longest run of words that is counted.
+        heads: a hidden layer of their own for keep-or-switch, subgoal and action.
+
+    Raises:
+        CreditEnvsError: for bad arguments, and for views that can't be tabulated.
+    """
+
+    def __init__(
+        self,
+        table: TabularMDP,
+        learners: int = 1,
+        seed: int = 0,
+        *,
+        view: str | None = None,
+        image: str = "flat",
+        width: int = 64,
+        depth: int = 2,
+        grams: int = 3,
+        heads: bool = False,
+    ) -> None:
+        super().__init__(table, learners, seed)
+        generators = luck(learners, seed)
+        self.encoder = Encoder(table, generators, view, image, width, depth, grams)
+        if image == "conv" and not self.encoder.sees:
+            raise CreditEnvsError(
+                f"view={self.encoder.view!r}: {table.name} shows no picture there to look at; use the policy 'text' or 'mlp'"
+            )
+        self.head: Linear | Heads
+        if heads:
+            self.head = Heads(generators, self.encoder.width, fields(table))
+        else:
+            self.head = Linear(generators, self.encoder.width, table.n_actions, _FIRST_GAIN)
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Returns logits of rows int64 ``[M]``, float32 ``[M, A]``."""
+        used, place = torch.unique(rows % self.n_obs, return_inverse=True)
+        every: Tensor = self.head(self.encoder(used))
+        return every[rows // self.n_obs, place]
+
+    def table(self) -> Tensor:
+        """Returns the probabilities of all rows, float64 ``[learners · n_obs, A]``, without gradient."""
+        with torch.no_grad():
+            chunks = torch.split(torch.arange(self.n_obs, device=self.allowed.device), _CHUNK)
+            parts = [normalised(self.head(self.encoder(obs)), self.allowed[obs]).exp() for obs in chunks]
+        return torch.cat(parts, dim=1).view(-1, self.n_actions)
+
+    def blind_log_prob(self, batch: Trajectories, masking: str = "blank", share: float = 0.5, salt: int = 0) -> Tensor:
+        """Returns what this network says with its picture taken away, float64 ``[N, T]``, 0 where masked.
+
+        Args:
+            batch: the rollouts.
+            masking: ``blank`` (the whole picture is black) or ``patches`` (each of at most 14 × 14 patches of each step's
+                picture is black with probability ``share``, as VPPO's release does with its 14-pixel patches).
+            share: probability that a patch is black, in [0, 1].
+            salt: with the seed, the luck of the patches; a batch of equal size and salt is patched alike.
+
+        Raises:
+            CreditEnvsError: if the view has no picture, or an argument is out of range.
+        """
+        if masking not in MASKINGS:
+            raise CreditEnvsError(f"masking={masking!r}: expected one of {', '.join(MASKINGS)}")
+        check_range("share", share, 0, 1)
+        rows, action = batch.policy_row[batch.mask], batch.policy_action[batch.mask]
+        out = torch.zeros_like(batch.log_prob)
+        if masking == "blank":
+            rows, place = torch.unique(rows, return_inverse=True)
+            black = torch.zeros_like(self.encoder.pictures(rows[:1] % self.n_obs))
+            log = self._blind(rows, black)[place]
+        else:
+            parts = torch.split(torch.arange(len(rows), device=rows.device), _CHUNK)
+            log = torch.cat([self._blind(rows[i], self._patched(rows[i], i, share, salt)) for i in parts])
+        out[batch.mask] = log.gather(1, action[:, None]).squeeze(1)
+        return out
+
+    def _blind(self, rows: Tensor, picture: Tensor) -> Tensor:
+        """Returns log-probabilities of rows int64 ``[M]`` that see given pictures ``[M or 1, h, w, c]``, ``[M, A]``."""
+        obs = rows % self.n_obs
+        every = self.head(self.encoder(obs, picture))
+        own = every[rows // self.n_obs, torch.arange(len(rows), device=rows.device)]
+        return normalised(own, self.allowed[obs])
+
+    def _patched(self, rows: Tensor, number: Tensor, share: float, salt: int) -> Tensor:
+        shown = self.encoder.pictures(rows % self.n_obs)
+        across = [min(side, _PATCHES) for side in shown.shape[1:3]]
+        zero = torch.zeros_like(number)
+        key = mix_words(streams(self.seed, Purpose.JUDGE, zero + _SALT, zero + salt), number)
+        cells = torch.arange(across[0] * across[1], device=rows.device)
+        keep = (draws(key[:, None], cells) >= share * ONE).view(-1, *across)
+        at = [
+            torch.arange(side, device=rows.device) * n // side for side, n in zip(shown.shape[1:3], across, strict=True)
+        ]
+        return shown * keep[:, at[0]][:, :, at[1]][..., None]
+
+
+class Heads(nn.Module):
+    """A hidden layer and a linear layer for each field of a plan.
+
+    Args:
+        generators: one per learner.
+        width: of the trunk.
+        columns: for each field, the actions that it chooses among.
+    """
+
+    def __init__(self, generators: Luck, width: int, columns: list[list[int]]) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleList([Linear(generators, width, width) for _ in columns])
+        self.out = nn.ModuleList([Linear(generators, width, len(names), _FIRST_GAIN) for names in columns])
+        order = [name for names in columns for name in names]
+        self._column = sorted(range(len(order)), key=order.__getitem__)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``[learners, M, width]`` to ``[learners, M, A]``."""
+        parts = [out(hidden(x).relu()) for hidden, out in zip(self.hidden, self.out, strict=True)]
+        return torch.cat(parts, -1)[..., self._column]
+
+
+def fields(table: TabularMDP) -> list[list[int]]:
+    """Returns the actions of each field of a planned table: keep or switch, subgoals, the task's own.
+
+    Raises:
+        CreditEnvsError: if the table has no plan.
+    """
+    if "field" not in table.labels or "keep" not in table.action_names:
+        raise CreditEnvsError(f"policy='planner': {table.name} has no plan; ask for one, as in ID?plan=4")
+    keep = len(table.action_names) - 1 - table.action_names[::-1].index("keep")
+    every = list(range(table.n_actions))
+    return [every[keep : keep + 2], every[keep + 2 :], every[:keep]]
+
+
+def cnn(table: TabularMDP, learners: int = 1, seed: int = 0, *, view: str | None = None) -> Network:
+    """Makes a network that reads planes by convolutions; arguments as for :class:`Network`, default view ``grid``."""
+    return Network(table, learners, seed, view=view or "grid", image="conv")
+
+
+def text(table: TabularMDP, learners: int = 1, seed: int = 0, *, view: str | None = None) -> Network:
+    """Makes a network that reads words; arguments as for :class:`Network`, default view ``text``."""
+    return Network(table, learners, seed, view=view or "text")
+
+
+def fusion(table: TabularMDP, learners: int = 1, seed: int = 0, *, view: str | None = None) -> Network:
+    """Makes a network that reads picture and words; arguments as for :class:`Network`, default view ``both``."""
+    return Network(table, learners, seed, view=view or "both", image="conv")
+
+
+def planner(table: TabularMDP, learners: int = 1, seed: int = 0, *, view: str | None = None) -> Network:
+    """Makes a network with a head each for keep-or-switch, subgoal and action; arguments as for :class:`Network`."""
+    return Network(table, learners, seed, view=view, heads=True)
+
+
+__all__ = ["MASKINGS", "Heads", "Network", "cnn", "fields", "fusion", "planner", "text"]
