@@ -42,9 +42,17 @@ def layered(width: int, depth: int, seed: int = 0):
 @given(batches(min_size=2))
 @settings(max_examples=40)
 def test_weights_are_shares(batch):
-    found = mixing_weights(batch, candidates(batch, batch.anchor, 1.0, 1.0))
+    fold, found = mixing_weights(batch, candidates(batch, batch.anchor, 1.0, 1.0))
     assert float(found.min()) >= 0
-    assert float(found.sum()) == pytest.approx(1)
+    assert torch.allclose(found.sum(dim=1), torch.ones(len(found)).double())
+    assert int(fold.max()) + 1 == len(found)
+    assert len(fold) == batch.n_groups
+
+
+@given(batches(min_size=2))
+@settings(max_examples=20)
+def test_the_second_candidate_is_rloo(batch):
+    assert torch.allclose(candidates(batch, batch.anchor, 1.0, 1.0)[1], rloo(batch), atol=1e-9)
 
 
 def test_nothing_shared_is_rloo():
@@ -82,7 +90,7 @@ def test_one_resolution_everywhere_gives_that_resolution():
     results = evaluate(["anchor_graph", "anchor_graph_mix"], [table], budget=20_000, seeds=4, match_discount=False)
     for policy in {row.policy for row in results.rows}:
         worth = {r.estimator: r.equivalents["simulator"].value for r in results.rows if r.policy == policy}
-        assert worth["anchor_graph_mix"] > 0.9 * worth["anchor_graph"], policy
+        assert worth["anchor_graph_mix"] > 0.75 * worth["anchor_graph"], policy
 
 
 @pytest.mark.parametrize(("width", "depth"), [(4, 8), (128, 8)])
@@ -93,7 +101,7 @@ def test_never_much_below_rloo_and_near_the_graph_where_that_is_good(width, dept
     for policy in {row.policy for row in results.rows}:
         worth = {r.estimator: r.equivalents["simulator"].value for r in results.rows if r.policy == policy}
         assert worth["anchor_graph_mix"] > 0.95 * worth["rloo"], (policy, worth)
-        assert worth["anchor_graph_mix"] > 0.85 * worth["anchor_graph"], (policy, worth)
+        assert worth["anchor_graph_mix"] > 0.75 * worth["anchor_graph"], (policy, worth)
 
 
 def test_time_limits_do_not_break_it():
@@ -117,3 +125,19 @@ def test_the_graph_is_one_of_the_candidates():
     batch = make_batch(rng.random((24, 4)).tolist(), anchors=anchors, group=[i // 4 for i in range(24)])
     found = candidates(batch, batch.anchor, 1.0, 1.0)
     assert any(torch.allclose(one, anchor_graph(batch)) for one in found)
+
+
+def test_aliased_anchors_do_not_break_it():
+    """Household's looks hide what was done: near the optimum the graph is worth a third of RLOO, the mix nearly all of it."""
+    table = credit_envs.make_table("credit/Household-v0")
+    found = evaluate(
+        ["rloo", "anchor_graph", "anchor_graph_mix"],
+        [table],
+        budget=50_000,
+        seeds=4,
+        levels=(0.9,),
+        match_discount=False,
+    )
+    worth = {row.estimator: row.equivalents["simulator"].value for row in found.rows}
+    assert worth["anchor_graph"] < 0.6
+    assert worth["anchor_graph_mix"] > 0.85 * worth["rloo"]

@@ -71,6 +71,10 @@ COMBINATIONS = {
     "high_entropy+vppo_mask": ("groups", "grpo", "high_entropy", "vppo_mask", "reinforce"),
     "vppo+grpo": ("groups", "grpo", "vppo", "reinforce"),
     "vppo+dapo": ("dynamic_sampling", "overlong", "grpo", "vppo", "dapo_loss"),
+    "vppo+perception_r1": ("groups", "perception_r1", "grpo", "vppo", "reinforce"),
+    "gigpo+mig_stepwise": ("groups", "gigpo_mig", "reinforce"),
+    "prm_advantage+vineppo": ("groups", "prm_baseline", "reinforce"),
+    "sspo+search_p1+gc_rl": ("gc_rl", "critique_reward", "search_p1", "grpo", "sspo"),
     "gigpo+turn_rewards": ("groups", "turn_rewards", "gigpo", "reinforce"),
 }
 

@@ -15,6 +15,7 @@ from credit_envs.oracle.evaluation import Values, evaluate, occupancy
 from credit_envs.oracle.masked import image_free
 from credit_envs.oracle.policy import effective
 from credit_envs.oracle.skill import skilled_policy
+from credit_envs.piece import Piece
 from credit_envs.sampling.draws import draws, mix_words, streams
 from credit_envs.sampling.sampler import Sampler
 from credit_envs.sampling.trajectories import Sample, Trajectories
@@ -34,10 +35,14 @@ class Provided(Mapping[str, Any]):
         sampler: where the sample came from; pays for continuations.
         sample: the sample.
         values: exact values of the sampling policy (default: solved when first asked for).
+
+    Attributes:
+        paid_by: reward models that fresh groups pass through as well, so that a critic learns what is really paid.
     """
 
     def __init__(self, sampler: Sampler, sample: Sample, values: Values | None = None) -> None:
         self.sampler, self.sample, self._values = sampler, sample, values
+        self.paid_by: tuple[Piece, ...] = ()
         self._makers: dict[str, Callable[[], Any]] = {
             "continuations": lambda: self._continuations,
             "fresh": lambda: self._fresh,
@@ -75,12 +80,22 @@ class Provided(Mapping[str, Any]):
             self._values = evaluate(self.sampler.table, self.sampler.policy.policy)
         return self._values
 
+    def paying(self, rewards: tuple[Piece, ...]) -> Provided:
+        """Returns the same with fresh groups paid by reward models."""
+        out = Provided(self.sampler, self.sample, self._values)
+        out.paid_by = rewards
+        return out
+
     def _continuations(self, rollout: Tensor, step: Tensor, k: int, gamma: float) -> Tensor:
         return self.sampler.continuations(self.sample, rollout, step, k, gamma)
 
     def _fresh(self, groups: int) -> Trajectories:
         batch = self.sample.trajectories
-        return self.sampler.groups(groups, max(2, batch.n_rollouts // batch.n_groups)).trajectories
+        drawn = self.sampler.groups(groups, max(2, batch.n_rollouts // batch.n_groups))
+        fresh, own = drawn.trajectories, Provided(self.sampler, drawn, self._values)
+        for piece in self.paid_by:
+            fresh = piece(fresh, provided=own)
+        return fresh
 
     def _demonstrations(self, rollouts: int, skill: float) -> Trajectories:
         table = self.sampler.table

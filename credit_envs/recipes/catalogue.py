@@ -54,6 +54,17 @@ PRESETS: Mapping[str, str] = {
     "mcts_prm_policy": "mcts_shaped_policy+immediate",
     "mcts_prm_gigpo": "mcts_shaped+gigpo",
     "orm": "outcome_model+grpo",
+    "orm_anchor": "outcome_model_anchor+grpo",
+    "agent_q": "agent_q_pairs+dpo",
+    "agent_q_no_critic": "agent_q_pairs_no_critic+dpo",
+    "mig_policy": "mig_gain_policy+mig",
+    "igpo_log": "igpo_gain_log+igpo",
+    "igpo_policy": "igpo_gain_policy+igpo",
+    "gc_rl": "gc_rl+critique_reward",
+    "gc_rl_balanced": "gc_rl+critique_reward_balanced",
+    "gc_rl_place": "gc_rl+critique_reward_place",
+    "search_p1_gc_rl_sspo": "gc_rl+critique_reward+search_p1+sspo",
+    "perception_r1_vppo": "perception_r1+vppo",
     "mt_grpo_forked": "turn_forks+mt_grpo_forked",
     "mt_ppo": "turn_rewards+ppo_learned",
     "ppo_mr": "turn_rewards_merged+ppo_learned",
@@ -69,6 +80,9 @@ PRESETS: Mapping[str, str] = {
 }
 """Recipes of several pieces: name → names of pieces. Any other piece is also a recipe by itself."""
 
+_BESIDE = frozenset({"implicit", "mig_gain", "mig_gain_as_told", "igpo_gain", "turn_rewards_beside"})
+"""Reward models that only put a signal beside the reward, which some estimator makes by itself."""
+
 DEFAULT = ("grpo", "dr_grpo", "rloo", "gigpo", "vineppo_k1", "vineppo", "anchor_graph", "anchor_graph_time", "exact")
 """What ``credit-envs evaluate`` scores when nothing is named."""
 
@@ -76,6 +90,7 @@ DEFAULT = ("grpo", "dr_grpo", "rloo", "gigpo", "vineppo_k1", "vineppo", "anchor_
 def names() -> tuple[str, ...]:
     """Returns the names of all recipes: estimators, weights, presets, and of the rest what no preset uses, by itself."""
     used = {word for parts in PRESETS.values() for word in parts.split("+")} | {p.name for p in DEFAULTS.values()}
+    used |= _BESIDE
     alone = [name for name, one in PIECES.items() if one.slot in ("advantage", "weight") or name not in used]
     return tuple(dict.fromkeys([*alone, *PRESETS]))
 

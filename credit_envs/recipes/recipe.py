@@ -114,10 +114,13 @@ class Recipe:
         Raises:
             CreditEnvsError: if a piece raises, or returns something of the wrong form.
         """
-        for piece in self.slot("reward"):
+        rewards = self.slot("reward")
+        for piece in rewards:
             batch = piece(batch, provided=provided)
             if not isinstance(batch, Trajectories):
                 raise CreditEnvsError(f"{piece.name}: a reward model returns Trajectories, got {type(batch).__name__}")
+        if rewards and "fresh" in self.advantage.needs and hasattr(provided, "paying"):
+            provided = provided.paying(rewards)
         credit = self.advantage.steps(batch, provided)
         for piece in self.slot("weight"):
             credit = credit * piece.steps(batch, provided)

@@ -9,11 +9,13 @@ from credit_envs.piece import Piece
 
 TOGETHER: Mapping[frozenset[str], str] = {
     frozenset({"tree_grpo", "gigpo"}): "tree_gigpo",
+    frozenset({"gigpo", "mig_stepwise"}): "gigpo_mig",
+    frozenset({"vineppo", "prm_advantage"}): "prm_baseline",
 }
 """Pairs of advantage estimators → the piece that stands for both."""
 
-REWARDS_TOGETHER: frozenset[frozenset[str]] = frozenset()
-"""Pairs of reward models that commute."""
+REWARDS_TOGETHER: frozenset[frozenset[str]] = frozenset({frozenset({"search_p1", "critique_reward"})})
+"""Pairs of reward models that commute, because they pay different rollouts."""
 
 _RATIOS = "both define the importance ratio: SSPO one per rollout, SORL one per turn"
 
