@@ -80,8 +80,8 @@ ADVANTAGES: tuple[Piece, ...] = (
     Piece("tree_gigpo", tree_gigpo.tree_gigpo, "step", f"{_TREE}; {_GIGPO}", "reconstruction", 0.95),
     Piece("klong", klong.klong, "segment", "Liu et al. 2026, arXiv 2602.17547", "reconstruction"),
     Piece("anchor_graph_mix", anchor_mix.anchor_graph_mix, "step", "ours", "ours", 1.0),
-    Piece("istar", istar.istar, "step", "Liu et al. 2025, arXiv 2509.19199"),
-    Piece("istar_rloo", _some(istar.istar, norm="rloo"), "step", "released code of arXiv 2509.19199"),
+    Piece("istar", istar.istar, "step", "Liu et al. 2025, arXiv 2509.19199", model_calls=1),
+    Piece("istar_rloo", _some(istar.istar, norm="rloo"), "step", "released code of arXiv 2509.19199", model_calls=1),
     Piece("prm_baseline", prm_baseline.prm_baseline, "step", f"{_PRM}; {_VINE}", "reconstruction", 1.0, model_calls=1),
     Piece(
         "prm_baseline_anchor",
