@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from credit_envs.evaluation import evaluate
     from credit_envs.registry import make_table
     from credit_envs.table import TabularMDP, from_outcomes, load, union
+    from credit_envs.training.trained import load_agent
 
 _LAZY = {
     "dials": "credit_envs.dials",
@@ -27,6 +28,7 @@ _LAZY = {
     "from_outcomes": "credit_envs.table:from_outcomes",
     "importers": "credit_envs.importers",
     "load": "credit_envs.table:load",
+    "load_agent": "credit_envs.training.trained:load_agent",
     "make_table": "credit_envs.registry:make_table",
     "oracle": "credit_envs.oracle",
     "TabularMDP": "credit_envs.table:TabularMDP",
@@ -40,6 +42,7 @@ __all__ = [
     "from_outcomes",
     "importers",
     "load",
+    "load_agent",
     "make_table",
     "oracle",
     "union",
@@ -51,10 +54,10 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'credit_envs' has no attribute {name!r}")
     module, _, member = _LAZY[name].partition(":")
-    if name == "evaluate":
+    if name in ("evaluate", "load_agent"):
         from credit_envs.errors import need
 
-        need("torch", "eval")
+        need("torch", "eval" if name == "evaluate" else "train")
     loaded = importlib.import_module(module)
     return getattr(loaded, member) if member else loaded
 

@@ -13,6 +13,7 @@ import tyro
 
 from credit_envs import registry
 from credit_envs.cli.progress import progress
+from credit_envs.cli.training import compare, passed_on, train
 from credit_envs.errors import CreditEnvsError, check_range, need, unknown
 from credit_envs.evaluation import Config, open_results
 from credit_envs.evaluation.run import default_jobs
@@ -247,10 +248,14 @@ def run(argv: Sequence[str] | None) -> int:
         "show": show,
         "play": play,
         "compile": compile_,
+        "train": train,
+        "compare": compare,
     }
     given = list(sys.argv[1:] if argv is None else argv)
     if given and not given[0].startswith("-") and given[0] not in subcommands:
         raise unknown("command", given[0], subcommands)
+    if passed_on(given):
+        return train(given[1], tuple(given[2:]))
     code: int = tyro.extras.subcommand_cli_from_dict(
         subcommands,
         prog="credit-envs",
