@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from credit_envs.arrays import Floats, Ints
+from credit_envs.arrays import Floats
+from credit_envs.errors import TableError
 from credit_envs.oracle.control import optimal
 from credit_envs.oracle.evaluation import Values, cutoff_values, evaluate, occupancy, over_time, playing, sweep
-from credit_envs.oracle.policy import Policy, PolicyLike, as_policy, effective, uniform
+from credit_envs.oracle.masked import image_free, without_image
+from credit_envs.oracle.policy import PolicyLike, as_policy, effective, uniform
 from credit_envs.oracle.visits import anchor_ids, revisit_rate
 from credit_envs.table.mdp import TabularMDP
 
@@ -124,10 +126,18 @@ class Perception:
 
 
 def perception(table: TabularMDP, policy: PolicyLike) -> Perception:
-    """Solves play with and without the image, and the policy's dependence on it, exactly (per-step layers).
+    """Solves play with and without the image, and the policy's dependence on it, exactly.
 
-    The image-free policy is the average of the policy over what the image could have shown given the text.
+    Where the table has the label ``blind``, the image tells states apart; else it tells what per-step layers show. The
+    image-free policy is the average of the policy over what the image could have shown given the text.
+
+    Raises:
+        TableError: if the label ``blind`` doesn't say all that the text tells, see
+            :func:`~credit_envs.oracle.masked.without_image`.
     """
+    if "blind" in table.labels:
+        without = optimal(without_image(table)).J
+        return Perception(optimal(table).J, without, image_free(table, policy).divergence)
     best, blind = optimal(table), over_time(table)
     blind[-1] = cutoff_values(table)
     signals = {int(n): _signals(table, int(n)) for n in np.unique(table.n_admissible[table.n_admissible > 0])}
@@ -138,7 +148,7 @@ def perception(table: TabularMDP, policy: PolicyLike) -> Perception:
             ranked = q[table.edge_start[states][:, None] + np.arange(n)]
             blind[t, states] = sum(w * (ranked @ guess.T).max(axis=1) for w, guess in signals[n])
     without = float(table.start_probability @ blind[0, table.start_state])
-    return Perception(best.J, without, _divergence(table, as_policy(table, policy), signals))
+    return Perception(best.J, without, image_free(table, policy).divergence)
 
 
 def _signals(table: TabularMDP, n: int) -> list[tuple[float, Floats]]:
@@ -157,24 +167,6 @@ def _signals(table: TabularMDP, n: int) -> list[tuple[float, Floats]]:
         share, kept = merged.get(canonical, (0.0, guess))
         merged[canonical] = (share + float(weight.sum()), kept)
     return list(merged.values())
-
-
-def _divergence(table: TabularMDP, policy: Policy, signals: dict[int, list[tuple[float, Floats]]]) -> float:
-    if policy.kind == "obs":
-        return float("nan")
-    edges = effective(table, policy).edge
-    visits = occupancy(table, policy)[:-1].sum(axis=0)
-    total = 0.0
-    for n, parts in signals.items():
-        states: Ints = np.flatnonzero(table.n_admissible == n)
-        pi = edges[table.edge_start[states][:, None] + np.arange(n)]
-        entropy = -(pi * np.log(np.where(pi > 0, pi, 1))).sum(axis=1)
-        for weight, guess in parts:
-            named = pi @ guess.T
-            cross = -(named * np.log(np.where(named > 0, named, 1))).sum(axis=1)
-            # Averaged over shifts, KL(π_shifted ‖ mean) is the entropy of the mean less the entropy of π.
-            total += weight * float(visits[states] @ (cross - entropy))
-    return total / float((visits * playing(table)).sum())
 
 
 def measure(table: TabularMDP, policy: PolicyLike | None = None, group_size: int = 8) -> dict[str, float]:
@@ -203,9 +195,12 @@ def measure(table: TabularMDP, policy: PolicyLike | None = None, group_size: int
         **{f"anchor_{name}": value for name, value in asdict(anchor_quality(table, chosen)).items()},
         **reward_timing(table, chosen),
     }
-    if table.emission.renames:
-        seen = perception(table, chosen)
-        out |= {"perception_gap": seen.gap, "perception_divergence": seen.divergence}
+    if table.emission.renames or "blind" in table.labels:
+        try:
+            seen = perception(table, chosen)
+            out |= {"perception_gap": seen.gap, "perception_divergence": seen.divergence}
+        except TableError:  # a dial hides more than the picture, and then the gap isn't known
+            out |= {"perception_gap": float("nan"), "perception_divergence": image_free(table, chosen).divergence}
     return out
 
 
