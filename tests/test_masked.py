@@ -84,3 +84,10 @@ def test_texts_nobody_comes_to_are_read_as_uniform_play_would_write_them():
     assert np.isfinite(free.dependence).all()
     rows = free.rows(np.array([0, 1, 2, 3]), np.zeros(4, dtype=np.int64))
     assert rows.tolist() == [0, 0, 1, 1]
+
+
+def test_a_cue_on_charts_is_measured_alone():
+    table = make_table("credit/Charts-v0", values=2, cue=0.5)
+    found = oracle.measure(table)
+    assert 0 < found["perception_gap"] < 1
+    assert found["perception_gap"] < oracle.measure(make_table("credit/Charts-v0", values=2, cue=1.0))["perception_gap"]

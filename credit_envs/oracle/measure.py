@@ -128,14 +128,15 @@ class Perception:
 def perception(table: TabularMDP, policy: PolicyLike) -> Perception:
     """Solves play with and without the image, and the policy's dependence on it, exactly.
 
-    Where the table has the label ``blind``, the image tells states apart; else it tells what per-step layers show. The
-    image-free policy is the average of the policy over what the image could have shown given the text.
+    The image shows what per-step layers hide, or else tells states apart that share the label ``blind``. Where a table has
+    both, the gap is that of the layers alone, states taken to be seen. The image-free policy is the average of the policy
+    over what the image could have shown given the text.
 
     Raises:
         TableError: if the label ``blind`` doesn't say all that the text tells, see
             :func:`~credit_envs.oracle.masked.without_image`.
     """
-    if "blind" in table.labels:
+    if "blind" in table.labels and not table.emission.renames:
         without = optimal(without_image(table)).J
         return Perception(optimal(table).J, without, image_free(table, policy).divergence)
     best, blind = optimal(table), over_time(table)
