@@ -22,7 +22,8 @@ class Options:
         groups: Groups per update and learner.
         group_size: Rollouts per group.
         policy: Kind of policy, see credit_envs.policies.KINDS.
-        lr: Learning rate of Adam.
+        view: View that a network reads, such as grid, text, both (default: what suits the environment).
+        lr: Learning rate of Adam (default: 0.1 for a table of logits, 0.002 for networks).
         max_grad_norm: Bound on the norm of each learner's gradient.
         points: Exact evaluations along the way, evenly spaced in environment steps.
         device: cpu or cuda.
@@ -40,7 +41,8 @@ class Options:
     groups: int = 16
     group_size: int = 8
     policy: str = "tabular"
-    lr: float = 0.1
+    view: str | None = None
+    lr: float | None = None
     max_grad_norm: float = 1e9
     points: int = 40
     device: str = "cpu"
@@ -49,6 +51,13 @@ class Options:
     tensorboard: bool = True
     wandb: bool = False
     quiet: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of Adam."""
+        if self.lr is not None:
+            return self.lr
+        return 0.1 if self.policy == "tabular" else 0.002
 
     def check(self) -> None:
         """Checks ranges before any work starts.
@@ -61,7 +70,7 @@ class Options:
         check_range("budget", self.budget, 1, 1e15, integer=True)
         check_range("groups", self.groups, 1, 1e6, integer=True)
         check_range("group_size", self.group_size, 1, 1e6, integer=True)
-        check_range("lr", self.lr, 0, 1e6, open_low=True)
+        check_range("lr", self.rate, 0, 1e6, open_low=True)
         check_range("max_grad_norm", self.max_grad_norm, 0, 1e300, open_low=True)
         check_range("points", self.points, 1, 1e5, integer=True)
         if self.policy not in KINDS:

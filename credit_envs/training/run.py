@@ -33,7 +33,7 @@ from credit_envs.oracle.evaluation import expected_return
 from credit_envs.oracle.policy import Policy as TabularPolicy
 from credit_envs.oracle.policy import uniform
 from credit_envs.policies import make_policy
-from credit_envs.registry import make_table
+from credit_envs.registry import make_table, parse
 from credit_envs.sampling.statistics import compact
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories
 from credit_envs.table.mdp import TabularMDP
@@ -70,8 +70,10 @@ class Run:
         options.check()
         self.name, self.options = name, options
         self.table = make_table(options.env) if table is None else table
-        self.policy = make_policy(options.policy, self.table, options.learners, options.seed).to(options.device)
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=options.lr)
+        shown = parse(options.env)[0].observation if table is None else None
+        policy = make_policy(options.policy, self.table, options.learners, options.seed, options.view, shown)
+        self.policy = policy.to(options.device)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=options.rate)
         self.sampler = Learners(self.table, self.policy.table(), options.learners, options.seed, options.device)
         self.updates, self.curve = 0, list[dict[str, Any]]()
         self._models: dict[str, nn.Module] = {}
