@@ -37,7 +37,7 @@ def compare(
     device: str = "cpu",
     output: Path = Path("results/training"),
     keep: Path | None = None,
-    credit: Path | None = None,
+    score: bool = False,
     docs: Path | None = None,
     jobs: int | None = None,
 ) -> int:
@@ -52,7 +52,7 @@ def compare(
         device: cpu or cuda.
         output: Folder of the results: one file per agent and environment, a picture, and report.md.
         keep: Folder that gets the best policy of every cell.
-        credit: Results of `credit-envs evaluate`, to be correlated with learning; output/_credit.json if there is one.
+        score: Score the agents' credit on the same environments, too, and say whether better credit learned faster.
         docs: Folder in which to write the report as training.md and the picture as images/training.png, too.
         jobs: Processes (default: one per core).
     """
@@ -77,7 +77,12 @@ def compare(
         print(f"compare: {line}", file=sys.stderr)
     if len(failed) == len(wanted):
         raise CreditEnvsError("compare: no cell could be trained")
-    written = learning.write(output, credit, docs)
+    if score:
+        from credit_envs.training.scores import score as score_credit
+
+        with progress("score") as tell:
+            score_credit(agents or sweep.FIRST, tuple(dict.fromkeys(names)), output, progress=tell)
+    written = learning.write(output, docs=docs)
     print(written.read_text())
     print(f"report: {written}\npicture: {written.with_name('curves.png')}")
     return 0
