@@ -85,6 +85,7 @@ class Rule(NamedTuple):
         proposals: actions drawn from the policy that a node may branch to; 0 for all admissible ones.
         accuracy: probability that a pick of the critic is the best of what remains.
         alpha: weight of the mean return beside the critic's score.
+        certain: whether every move has one outcome, which then has the move's number.
     """
 
     kind: int
@@ -93,6 +94,7 @@ class Rule(NamedTuple):
     proposals: int
     accuracy: float
     alpha: float
+    certain: bool
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -121,10 +123,12 @@ def _chosen(rows: Any, low: Any, high: Any, value: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _happens(moves: Any, outcomes: Any, move: Any, key: Any, t: Any) -> Any:
+def _happens(moves: Any, outcomes: Any, move: Any, key: Any, t: Any, certain: Any) -> Any:
     """Draws the outcome of a move at step t."""
-    low = np.int64(moves[move].outcome)
-    n = np.int64(moves[move].outcomes)
+    low, n = move, 1
+    if not certain:
+        low = np.int64(moves[move].outcome)
+        n = np.int64(moves[move].outcomes)
     if n > 1:
         high, value = low + n - 1, _draw(key, 2 * t + 1)
         while low < high:
@@ -138,7 +142,7 @@ def _happens(moves: Any, outcomes: Any, move: Any, key: Any, t: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _roll(
-    states: Any, moves: Any, outcomes: Any, affine: Any, state: Any, t: Any, key: Any, gamma: Any
+    states: Any, moves: Any, outcomes: Any, affine: Any, state: Any, t: Any, key: Any, rule: Any
 ) -> tuple[float, int]:
     """Plays the policy to the end; returns the discounted return and the number of steps."""
     total, weight, began, horizon = 0.0, 1.0, t, affine.shape[0]
@@ -146,7 +150,7 @@ def _roll(
         low = np.int64(states[state].first)
         n = np.int64(states[state].moves)
         move = _chosen(moves, low, low + n - 1, _draw(key, 2 * t)) if n > 1 else low
-        o = _happens(moves, outcomes, move, key, t)
+        o = _happens(moves, outcomes, move, key, t, rule.certain)
         reward, ends = affine[t, 0] * outcomes[o].reward + affine[t, 1], outcomes[o].terminal != 0
         state, t = np.int64(outcomes[o].successor), t + 1
         if not ends and t == horizon:
@@ -154,7 +158,7 @@ def _roll(
         total += weight * reward
         if ends:
             return total, t - began
-        weight *= gamma
+        weight *= rule.gamma
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -186,8 +190,9 @@ def _open(
         for i in range(end - begin):
             branches[begin + i].move = low + i
     for j in range(begin, end):
-        row = np.int64(branches[j].move) - offset
-        branches[j].play, branches[j].prior = moves[row].play, moves[row].prior
+        if rule.kind == PUCT or rule.kind == POLICY:
+            row = np.int64(branches[j].move) - offset
+            branches[j].play, branches[j].prior = moves[row].play, moves[row].prior
         branches[j].gain = branches[j].q = branches[j].score = 0.0
         branches[j].count, branches[j].child = 0, -1
     nodes[node].begin, nodes[node].end = begin, end
@@ -347,7 +352,7 @@ def grow(
                 else:
                     known = nodes[node].visits + (1 if node or leaf is not None else 0)
                     j = _best(nodes, branches, node, known, rule, log, inverse)
-                o = _happens(moves, outcomes, np.int64(branches[j].move), key, t)
+                o = _happens(moves, outcomes, np.int64(branches[j].move), key, t, rule.certain)
                 state, ends = np.int64(outcomes[o].successor), outcomes[o].terminal != 0
                 reward = affine[t, 0] * outcomes[o].reward + affine[t, 1]
                 t += 1
@@ -364,7 +369,7 @@ def grow(
                     if leaf is not None:
                         value = leaf[t, state]
                     else:
-                        value, more = _roll(states, moves, outcomes, affine, state, t, key, rule.gamma)
+                        value, more = _roll(states, moves, outcomes, affine, state, t, key, rule)
                         steps, chosen = steps + more, chosen + more
                     _make(nodes, made, state, t, j, value)
                     nodes[made].sibling = branches[j].child

@@ -180,7 +180,7 @@ def grow_trees(
         policy: its policy.
         folded: both, from :func:`fold`.
         roots: where to begin.
-        rule: fields of the kernel's ``Rule``.
+        rule: fields of the kernel's ``Rule``, but for the last.
         simulations: B.
         leaf: float64 ``[H + 1, S]`` or None, see :func:`~credit_envs.sampling.search.search`.
         critic: likewise.
@@ -188,7 +188,7 @@ def grow_trees(
     """
     from credit_envs.sampling.search_kernel import BRANCH, NODE, Rule, grow
 
-    n, width, options = len(roots.state), folded.width, Rule(*rule)
+    n, width, options = len(roots.state), folded.width, Rule(*rule, folded.moves.size == folded.outcomes.size)
     moves, column = _at_roots(table, policy, folded, roots)
     widest = min(width, options.proposals or width)
     whole = np.maximum(np.arange(simulations + 2), 1)
