@@ -21,7 +21,9 @@ Ours, beside it: ``tree_value`` reads a credit per step off the tree. With V̂(n
 
 where the first step's parent is the prompt, whose trees all start in one state. It sums along a path to what Dr.GRPO gives
 the leaf, and puts all of it where the tree branches. ``leave_one_out`` takes a child's own leaves out of its parent's
-mean, which makes it an unbiased estimate of the advantage wherever siblings were forked by chance alone.
+mean, which makes it an unbiased estimate of the advantage wherever siblings were forked by chance alone. ``along`` gives
+a step that does not branch what the last branching before it got, so that the credit of a stretch of the tree is shared by
+its steps.
 
 Departures: a tree of one leaf has Â_intra = 0; ``lone="value"`` gives it its own return, as the released code does.
 Source: Ji et al. 2025, arXiv 2509.21240 (ICLR 2026), §3.2.
@@ -62,12 +64,13 @@ def tree_grpo(batch: Trajectories, norm_by_std: bool = True, epsilon: float = 1e
     return tree_intra(batch, norm_by_std, epsilon, lone) + tree_inter(batch, norm_by_std, epsilon)
 
 
-def tree_value(batch: Trajectories, leave_one_out: bool = False) -> Tensor:
+def tree_value(batch: Trajectories, leave_one_out: bool = False, along: bool = False) -> Tensor:
     """Returns V̂(child) − V̂(parent) of every step, float64 ``[N, T]`` (ours).
 
     Args:
         batch: leaves as rows.
         leave_one_out: take the child's own leaves out of the parent's mean; 0 where nothing is left.
+        along: whether steps up to the next branching share the credit.
     """
     mask = batch.mask
     apart = centred(batch.returns, batch.group, batch.n_groups)
@@ -85,5 +88,10 @@ def tree_value(batch: Trajectories, leave_one_out: bool = False) -> Tensor:
     leaves = torch.where(first, prompt[batch.group][:, None], leaves)
     scale = leaves / (leaves - below).clamp(min=1) if leave_one_out else 1.0
     noise = _ROUNDING * apart.abs().max()  # what should cancel must not pass for a sign
-    branched = mask & (leaves > below) & ((value - parent).abs() > noise)
-    return torch.where(branched, scale * (value - parent), 0.0)
+    branched = mask & (leaves > below)
+    out = torch.where(branched & ((value - parent).abs() > noise), scale * (value - parent), 0.0)
+    if not along:
+        return out
+    column = torch.arange(mask.shape[1], device=mask.device)
+    place = torch.where(branched, column, 0).cummax(dim=1).values
+    return torch.where(mask, out.gather(1, place), 0.0)
