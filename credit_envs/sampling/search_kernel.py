@@ -125,7 +125,8 @@ def _chosen(rows: Any, low: Any, high: Any, value: Any) -> Any:
 @njit(cache=True, nogil=True, inline="always")
 def _happens(moves: Any, outcomes: Any, move: Any, key: Any, t: Any, certain: Any) -> Any:
     """Draws the outcome of a move at step t."""
-    low, n = move, 1
+    low: Any = move
+    n: Any = 1
     if not certain:
         low = np.int64(moves[move].outcome)
         n = np.int64(moves[move].outcomes)

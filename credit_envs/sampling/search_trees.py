@@ -188,7 +188,8 @@ def grow_trees(
     """
     from credit_envs.sampling.search_kernel import BRANCH, NODE, Rule, grow
 
-    n, width, options = len(roots.state), folded.width, Rule(*rule, folded.moves.size == folded.outcomes.size)
+    n, width = len(roots.state), folded.width
+    options = Rule(*(*rule, folded.moves.size == folded.outcomes.size))
     moves, column = _at_roots(table, policy, folded, roots)
     widest = min(width, options.proposals or width)
     whole = np.maximum(np.arange(simulations + 2), 1)
