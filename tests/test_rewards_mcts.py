@@ -16,7 +16,7 @@ from credit_envs.oracle import Policy, evaluate, optimal, uniform
 from credit_envs.rewards.mcts import _roots, fit, mcts_raw_q, mcts_shaped, shaped
 from credit_envs.sampling import Sampler
 from credit_envs.sampling.statistics import returns_to_go
-from credit_envs.sampling.tabular import keys
+from credit_envs.sampling.tabular import fit_means, keys
 from credit_envs.table import from_outcomes
 
 
@@ -148,3 +148,13 @@ def test_few_simulations_and_no_steps():
     for options in ({"gamma": -1.0}, {"lam": 1.5}):
         with pytest.raises(CreditEnvsError, match="expected a number"):
             immediate(sample.trajectories, **options)
+
+
+def test_weighted_means():
+    key, action = torch.tensor([4, 4, 4, 9]), torch.tensor([0, 0, 1, 1])
+    target, times = torch.tensor([1.0, 0.0, 5.0, 7.0], dtype=torch.float64), torch.tensor([3, 1, 2, 2])
+    model = fit_means(key, action, target, 3, times.to(torch.float64))
+    repeated = fit_means(*(column.repeat_interleave(times) for column in (key, action, target)), 3)
+    for name, column in vars(repeated).items():
+        assert torch.allclose(getattr(model, name), column), name
+    assert model.value[0].tolist() == pytest.approx([0.75, 5.0, 13 / 6])
