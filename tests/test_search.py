@@ -515,6 +515,8 @@ def test_bad_arguments():
     for name in ("accuracy", "alpha"):
         with pytest.raises(CreditEnvsError, match=f"{name}=1.5"):
             search(sampler, sample, rollout, step, 5, rule="agent_q", **{name: 1.5})
+    with pytest.raises(CreditEnvsError, match=r"leaf: expected shape \(9, .*, got \(2, 2\)"):
+        search(sampler, sample, rollout, step, 5, leaf=np.zeros((2, 2)))
     closed = Sampler(sampler.table, uniform(sampler.table), restore="none")
     with pytest.raises(
         CreditEnvsError, match="restore='none': this environment cannot be forked, so tree searches are"

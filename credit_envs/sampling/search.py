@@ -28,13 +28,14 @@ import numpy as np
 from torch import Tensor
 
 from credit_envs.arrays import AnyArray, Floats, Ints
-from credit_envs.errors import check_range, unknown
+from credit_envs.errors import CreditEnvsError, check_range, unknown
 from credit_envs.sampling.search_trees import Grown, Roots, Searched, fold, grow_trees, named
 from credit_envs.table.draws import Purpose, mix_words, streams
 
 if TYPE_CHECKING:
     from credit_envs.sampling.sampler import Sampler
     from credit_envs.sampling.trajectories import Sample
+    from credit_envs.table.mdp import TabularMDP
 
 RULES = ("uct", "puct", "policy", "agent_q")
 """How a node is left, in the kernel's numbering."""
@@ -150,6 +151,7 @@ def search(
     check_range("proposals", proposals, 0, 0 if rule == "policy" else 1 << 20, integer=True)
     check_range("accuracy", accuracy, 0, 1)
     check_range("alpha", alpha, 0, 1)
+    by_leaf, by_critic = (_values(sampler.table, name, given) for name, given in (("leaf", leaf), ("critic", critic)))
     sampler._enter(step, "tree searches", simulations)
     table, policy = sampler.table, sampler.policy.policy
     roots = _roots(sampler, sample, rollout, step)
@@ -167,7 +169,7 @@ def search(
         begun = Roots(*(part[own] for part in vars(roots).values()))
         if skin not in sampler._folds:
             sampler._folds[skin] = fold(table, policy, skin)
-        found = grow_trees(table, policy, sampler._folds[skin], begun, options, simulations, leaf, critic, nodes)
+        found = grow_trees(table, policy, sampler._folds[skin], begun, options, simulations, by_leaf, by_critic, nodes)
         spent[own] = found.spent
         mean = np.where(found.count > 0, found.gain / np.maximum(found.count, 1), np.nan)
         for to, what in ((q, mean), (visits, found.count)):
@@ -203,6 +205,16 @@ def _roots(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor) -> R
     earlier[order] = place - np.maximum.accumulate(np.where(new, place, 0))
     key = streams(sampler.seed, Purpose.SEARCH, context, word, sampler._searches)
     return Roots(state, t, code, mix_words(mix_words(key, t), earlier))
+
+
+def _values(table: TabularMDP, name: str, given: Floats | None) -> Floats:
+    """Returns values as the kernel reads them, empty where there are none."""
+    if given is None:
+        return np.empty((0, 0))
+    if np.shape(given) != (table.horizon + 1, table.n_states):
+        shape = (table.horizon + 1, table.n_states)
+        raise CreditEnvsError(f"{name}: expected shape {shape}, got {np.shape(given)}")
+    return np.require(given, np.float64, ["C", "W"])
 
 
 def _by_column(into: AnyArray, moves: AnyArray, found: Searched) -> AnyArray:
