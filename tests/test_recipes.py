@@ -16,6 +16,7 @@ from credit_envs.piece import Piece
 from credit_envs.recipes import PIECES, PRESETS, compose, names, recipe
 from credit_envs.recipes.catalogue import DEFAULTS, checks
 from credit_envs.sampling import Sampler
+from credit_envs.sampling.trajectories import Sample, Truth
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,19 @@ def test_a_verified_piece_was_called_by_passing_tests():
     silent = [name for name, one in PIECES.items() if one.status == "verified" and not passed.get(name)]
     assert not silent, f"verified, but no recorded test calls them: {silent}"
     assert set(passed) <= set(PIECES)
+
+
+def test_recipes_that_ask_for_nothing_see_nothing(scene):
+    """Truth shuffled behind the batch changes no credit of a recipe that did not ask for it."""
+    sample, truth = scene.sample, scene.sample.truth
+    order = torch.randperm(truth.state.numel(), generator=torch.Generator().manual_seed(0))
+    mixed = {n: getattr(truth, n).flatten()[order].view(truth.state.shape) for n in ("state", "edge", "code")}
+    garbled = Sample(sample.trajectories, Truth(**mixed, rollout=truth.rollout.flip(0), final=truth.final.flip(0)))
+    here = Provided(scene.sampler, sample, scene.exact)
+    there = Provided(scene.sampler, garbled, scene.exact)
+    blind = [n for n in names() if set(recipe(n).needs) <= {"text", "parameters"} and recipe(n).plan.name == "groups"]
+    assert len(blind) > 40
+    for name in blind:
+        batch = sample.trajectories
+        pulls = [recipe(name).pull(*recipe(name).credit(batch, p), batch.policy_table, p) for p in (here, there)]
+        assert torch.equal(*pulls), name

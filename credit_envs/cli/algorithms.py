@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from credit_envs.piece import PRIVILEGED, SLOTS, Piece
 from credit_envs.recipes import PIECES, PRESETS
 from credit_envs.recipes.catalogue import checks
-from credit_envs.report.terminal import terminal
+from credit_envs.report.terminal import listing, terminal
 
 _TITLES = {
     "plan": "Rollout plans: which rollouts are drawn",
@@ -20,19 +18,10 @@ _TITLES = {
 
 def print_algorithms() -> None:
     """Prints the recipes, then the pieces slot by slot."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
     console = terminal()
-    plain: dict[str, Any] = {
-        "title_justify": "left",
-        "box": box.SIMPLE_HEAD,
-        "show_edge": False,
-        "pad_edge": False,
-        "padding": (0, 1, 0, 0),
-    }
-    presets = Table(title="Recipes of several pieces", **plain)
+    presets = listing("Recipes of several pieces")
     presets.add_column("recipe", no_wrap=True)
     presets.add_column("pieces")
     for name, parts in PRESETS.items():
@@ -41,7 +30,7 @@ def print_algorithms() -> None:
     console.print()
     passed = checks()
     for slot in SLOTS:
-        table = Table(title=_TITLES[slot], **plain)
+        table = listing(_TITLES[slot])
         table.add_column("piece", no_wrap=True, min_width=max(map(len, PIECES)))
         for name in ("per", "γ", "needs and costs", "status", "source"):
             table.add_column(name)

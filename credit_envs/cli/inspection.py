@@ -18,7 +18,7 @@ from credit_envs.families import FAMILIES
 from credit_envs.oracle import measure
 from credit_envs.piece import NEEDS
 from credit_envs.report.episode import Episode, episode_picture, optimal_episode
-from credit_envs.report.terminal import terminal
+from credit_envs.report.terminal import listing, terminal
 from credit_envs.table.mdp import TabularMDP
 
 _MOST_STEPS = 30
@@ -29,28 +29,19 @@ _PICTURE_LINES = 20
 
 def print_lists() -> None:
     """Prints the registered environments, the dials and the estimators."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
     console = terminal()
-    plain: dict[str, Any] = {
-        "title_justify": "left",
-        "box": box.SIMPLE_HEAD,
-        "show_edge": False,
-        "pad_edge": False,
-        "padding": (0, 1, 0, 0),
-    }
-    environments = Table("id", "what it is", "knobs", title="Environments", **plain)
+    environments = listing("Environments", "id", "what it is", "knobs")
     for entry in registry.ENTRIES:
         family = FAMILIES.get(entry.target) if entry.source == "family" else None
         about = family.summary if family else f"{entry.target}, imported"
         knobs = ", ".join(f"{name}={knob.default}" for name, knob in family.knobs.items()) if family else "–"
         environments.add_row(entry.id, about, knobs)
-    dials = Table("dial", "range", "what it turns", "measured as", title="Dials, on every environment", **plain)
+    dials = listing("Dials, on every environment", "dial", "range", "what it turns", "measured as")
     for dial in DIALS.values():
         dials.add_row(dial.name, f"{dial.low:g} … {dial.high:g}", dial.doc, dial.quantity)
-    needs = Table("need", "what it is", title="What algorithms may ask for", **plain)
+    needs = listing("What algorithms may ask for", "need", "what it is")
     for name, about in NEEDS.items():
         needs.add_row(name, escape(about))
     for table in (environments, dials, needs):
@@ -71,9 +62,6 @@ def print_table(table: TabularMDP, play: bool = True, credit: Path | None = None
     Raises:
         CreditEnvsError: if the credit of a table is asked for that is too large to measure in passing.
     """
-    from rich import box
-    from rich.table import Table
-
     console = terminal()
     console.print(f"{table.name}  {table.n_states:,} states, horizon {table.horizon}", style="bold", markup=False)
     if table.knobs:
@@ -88,7 +76,7 @@ def print_table(table: TabularMDP, play: bool = True, credit: Path | None = None
             raise CreditEnvsError(f"credit={str(credit)!r}: {table.name} is {large}")
         console.print(large)
         return
-    grid = Table("measured under uniform play", "", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid = listing("", "measured under uniform play", "")
     grid.columns[1].justify = "right"
     for name, value in measure(table).items():
         grid.add_row(name.replace("_", " "), f"{value:,.4g}" if isfinite(value) else "–")

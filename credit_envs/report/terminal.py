@@ -92,6 +92,15 @@ def terminal(stderr: bool = False) -> Console:
     return console
 
 
+def listing(title: str, *columns: str) -> Table:
+    """Returns an empty table of a list, with the title above it on the left."""
+    from rich import box
+    from rich.table import Table
+
+    style = {"show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    return Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, **style)  # type: ignore[arg-type]
+
+
 def _heading(environment: str, cell: Cell) -> Table:
     from rich.table import Table
     from rich.text import Text
