@@ -1,0 +1,490 @@
+"""Baselines that people trust, on our environments unmodified: Stable-Baselines3, uniform, optimal, imitation.
+
+    python baselines/run.py --baseline ppo a2c dqn --env credit/KeyRooms-v0 --seeds 10
+
+| name | what it is |
+| --- | --- |
+| ``uniform`` | uniform over admissible actions; by definition 0 on the scale |
+| ``optimal`` | greedy by the oracle's exact values, which know state and step; by definition 1 |
+| ``imitation`` | behaviour cloning: the tabular policy of greatest likelihood on n demonstrations of optimal play |
+| ``ppo``, ``a2c``, ``dqn`` | Stable-Baselines3, its MlpPolicy |
+| ``maskable_ppo`` | sb3-contrib: PPO that is told which actions are admissible, as our own agents are |
+| ``recurrent_ppo`` | sb3-contrib: PPO with an LSTM |
+
+SB3's algorithms play the registered ids through :class:`credit_envs.faces.sb3.NativeVecEnv` and see observation ids (its
+one-hot encoding makes a table of the first layer) or, with ``--observation grid``, one-hot planes. What is learnt has no
+memory, so its return is exact: the policy is evaluated on all observations, the oracle does the rest. DQN is measured as its
+greedy policy; the others as the distribution they sample from, and ``greedy`` holds the returns of their modes.
+RecurrentPPO has memory; its return is a mean over episodes, and ``error`` holds the half-width of its 95 % interval.
+
+Results are files of the form of agents' results, one per baseline and environment, with one learner per seed. Every seed
+is kept as it finishes, atomically, so an interrupted command goes on where it was; within a seed it starts anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from credit_envs import make_table, oracle, registry
+from credit_envs.errors import CreditEnvsError, MissingExtraError, check_range, need, unknown
+from credit_envs.evaluation.config import provenance
+from credit_envs.faces.vector import TabularVectorEnv
+from credit_envs.policies import admissible
+from credit_envs.table.mdp import TabularMDP
+from credit_envs.table.observer import Observer
+from credit_envs.table.storage import write_atomically
+from credit_envs.training import files, results
+from credit_envs.training.budgets import budget_of
+
+HERE = Path(__file__).parent
+_LUCK = 1 << 20  # environments of different seeds share no luck: seed s plays seeds s·2²⁰, s·2²⁰ + 1, …
+_EPISODES = 512
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ppo": {"n_steps": 128, "batch_size": 256, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01},
+    "a2c": {"n_steps": 16, "learning_rate": 3e-3, "ent_coef": 0.01},
+    "dqn": {
+        "learning_rate": 1e-3,
+        "buffer_size": 50_000,
+        "learning_starts": 2000,
+        "batch_size": 64,
+        "gradient_steps": 2,
+        "train_freq": 1,
+        "target_update_interval": 2000,
+        "exploration_fraction": 0.6,
+        "exploration_final_eps": 0.1,
+        "gamma": 0.97,
+    },
+}
+SETTINGS["maskable_ppo"] = SETTINGS["recurrent_ppo"] = SETTINGS["ppo"]
+"""What differs from SB3's own settings; 16 environments at once."""
+
+
+@dataclass
+class Options:
+    """Runs baselines and keeps their results.
+
+    Attributes:
+        baseline: Names, see the head of this file.
+        env: Ids of environments, with or without knobs.
+        suite: Run a whole suite, such as core-v0, instead.
+        seeds: Number of seeds.
+        seed: First seed.
+        budget: Environment steps per seed (default: what agents get on that environment).
+        points: Evaluations along the way, evenly spaced in environment steps.
+        observation: View that SB3's algorithms see: state or grid.
+        envs: Environments at once.
+        demonstrations: Demonstrations that imitation sees; every power of two up to it is measured.
+        output: Folder of the results.
+        cells: Folder of the finished seeds of unfinished results.
+        quiet: Say nothing meanwhile.
+    """
+
+    baseline: tuple[str, ...] = ("ppo",)
+    env: tuple[str, ...] = ("credit/KeyRooms-v0",)
+    suite: str | None = None
+    seeds: int = 10
+    seed: int = 0
+    budget: int | None = None
+    points: int = 20
+    observation: str = "state"
+    envs: int = 16
+    demonstrations: int = 64
+    output: Path = HERE / "results"
+    cells: Path = HERE.parent / "runs" / "baselines"
+    quiet: bool = False
+
+    def check(self) -> None:
+        """Raises CreditEnvsError naming the first option that is out of range."""
+        for name in self.baseline:
+            if name not in BASELINES:
+                raise unknown("baseline", name, BASELINES)
+        check_range("seeds", self.seeds, 1, 4096, integer=True)
+        check_range("seed", self.seed, 0, 1 << 20, integer=True)
+        check_range("points", self.points, 1, 1e5, integer=True)
+        check_range("envs", self.envs, 1, 1 << 16, integer=True)
+        check_range("demonstrations", self.demonstrations, 1, 1 << 16, integer=True)
+        if self.budget is not None:
+            check_range("budget", self.budget, 1, 1e12, integer=True)
+
+
+class Curve:
+    """One seed's curve: returns at numbers of environment steps.
+
+    Args:
+        table: the environment.
+    """
+
+    def __init__(self, table: TabularMDP) -> None:
+        self.table, self.points = table, list[dict[str, float]]()
+
+    def add(self, steps: int, update: int, policy: Any, greedy: Any = None) -> None:
+        """Adds the exact return of a policy (and of its mode)."""
+        more = {} if greedy is None else {"greedy": oracle.expected_return(self.table, greedy)}
+        self.told(steps, update, J=oracle.expected_return(self.table, policy), **more)
+
+    def told(self, steps: int, update: int, **numbers: float) -> None:
+        """Adds a point."""
+        self.points.append({"steps": int(steps), "update": int(update), **numbers})
+
+
+# -- without learning by trial ---------------------------------------------------------------------------------------------
+
+
+def play_uniform(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:  # noqa: ARG001
+    """Uniform play; nothing is learnt."""
+    curve = Curve(table)
+    for steps in (0, _budget(options, env)):
+        curve.add(steps, 0, oracle.uniform(table))
+    return curve
+
+
+def play_optimal(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:  # noqa: ARG001
+    """Optimal play by backward induction; nothing is learnt."""
+    curve = Curve(table)
+    for steps in (0, _budget(options, env)):
+        curve.told(steps, 0, J=oracle.optimal(table).J)
+    return curve
+
+
+def demonstrate(table: TabularMDP, episodes: int, seed: int) -> tuple[Any, Any, Any]:
+    """Plays optimally through the native vector environment.
+
+    Args:
+        table: the environment.
+        episodes: number of episodes.
+        seed: their luck.
+
+    Returns:
+        Observation ids int64 ``[steps]``, names of the actions taken int64 ``[steps]``, episode numbers int64 ``[steps]``.
+    """
+    env = TabularVectorEnv(table, episodes, "state", "SameStep")
+    obs, _ = env.reset(seed=seed * _LUCK)
+    best = oracle.optimal(table)
+    names = np.arange(table.n_actions)
+    playing = np.ones(episodes, dtype=bool)
+    shown, taken, owner = [], [], []
+    for t in range(table.horizon):
+        edge = np.maximum(best.greedy(t)[env.state], 0)
+        # The name under which each wanted edge goes now, where an emission renames actions.
+        code = obs % table.emission.n_codes
+        executed = table.executed_edges(env.state[:, None], names[None], code[:, None])
+        action = (executed == edge[:, None]).argmax(axis=1)
+        shown.append(obs[playing])
+        taken.append(action[playing])
+        owner.append(np.flatnonzero(playing))
+        obs, _, terminated, truncated, _ = env.step(action)
+        playing &= ~(terminated | truncated)
+        if not playing.any():
+            break
+    return np.concatenate(shown), np.concatenate(taken), np.concatenate(owner)
+
+
+def clone(table: TabularMDP, obs: Any, action: Any) -> Any:
+    """Returns the tabular policy of greatest likelihood, float64 ``[n_obs, A]``; uniform where nothing was shown."""
+    count = np.zeros((table.n_obs, table.n_actions))
+    np.add.at(count, (obs, action), 1.0)
+    allowed = admissible(table).numpy().astype(float)
+    return np.where(count.sum(axis=1, keepdims=True) > 0, count, allowed) / np.maximum(
+        np.where(count.sum(axis=1, keepdims=True) > 0, count, allowed).sum(axis=1, keepdims=True), 1
+    )
+
+
+def imitate(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:  # noqa: ARG001
+    """Behaviour cloning on 0, 1, 2, 4, … demonstrations of optimal play, whose steps are charged."""
+    obs, action, owner = demonstrate(table, options.demonstrations, seed)
+    curve, seen = Curve(table), 0
+    while True:
+        shown = owner < seen
+        curve.add(int(shown.sum()), seen, oracle.Policy("obs", clone(table, obs[shown], action[shown])))
+        if seen == options.demonstrations:
+            return curve
+        seen = min(max(1, 2 * seen), options.demonstrations)
+
+
+# -- Stable-Baselines3 -----------------------------------------------------------------------------------------------------
+
+
+def algorithm(baseline: str) -> Any:
+    """Returns SB3's class of a baseline."""
+    if baseline in ("maskable_ppo", "recurrent_ppo"):
+        contrib = need("sb3_contrib", "baselines")
+        return contrib.MaskablePPO if baseline == "maskable_ppo" else contrib.RecurrentPPO
+    return getattr(need("stable_baselines3", "baselines"), baseline.upper())
+
+
+def build(baseline: str, table: TabularMDP, options: Options, seed: int) -> Any:
+    """Builds the model of a baseline, on the native vector environment."""
+    from credit_envs.faces.sb3 import NativeVecEnv
+
+    env = NativeVecEnv(table, options.envs, observation=options.observation)
+    settings = dict(SETTINGS[baseline])
+    if options.observation != "state":
+        settings["policy_kwargs"] = planes(table, options.observation)
+    policy = "MlpLstmPolicy" if baseline == "recurrent_ppo" else "MlpPolicy"
+    model = algorithm(baseline)(policy, env, seed=seed, device="cpu", **settings)
+    env.seed(seed * _LUCK)
+    return model
+
+
+def planes(table: TabularMDP, observation: str) -> dict[str, Any]:
+    """Returns policy settings that show every cell of planes one-hot, instead of as a number between 0 and 255."""
+    import torch
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+    rows = np.asarray(Observer(table, observation).rows(np.arange(table.n_obs)))
+    sizes = rows.reshape(-1, rows.shape[-1]).max(axis=0).astype(int) + 1
+    cells = int(np.prod(rows.shape[1:-1]))
+
+    class Planes(BaseFeaturesExtractor):
+        """One-hot planes, flat; SB3 hands them over channels first."""
+
+        def __init__(self, space: Any) -> None:
+            super().__init__(space, int(cells * sizes.sum()))
+
+        def forward(self, obs: Any) -> Any:
+            channels = [obs[:, c].long().flatten(1) for c in range(len(sizes))]
+            hot = [torch.nn.functional.one_hot(x, int(n)) for x, n in zip(channels, sizes, strict=True)]
+            return torch.cat([x.flatten(1) for x in hot], dim=1).float()
+
+    return {"features_extractor_class": Planes, "normalize_images": False}
+
+
+def tabulated(model: Any, table: TabularMDP, observation: str) -> tuple[Any, Any]:
+    """Evaluates a model's policy on all observations.
+
+    Returns:
+        Probabilities of the policy that it samples from and of its mode, float64 ``[n_obs, A]`` each.
+    """
+    import torch
+
+    observer, allowed = Observer(table, observation), admissible(table)
+    scores = []
+    model.policy.set_training_mode(False)
+    for ids in np.array_split(np.arange(table.n_obs), -(-table.n_obs // 2048)):
+        rows, _ = model.policy.obs_to_tensor(observer.rows(ids))
+        with torch.no_grad():
+            if hasattr(model, "q_net"):
+                scores.append(model.q_net(rows))
+            elif "Maskable" in type(model).__name__:
+                found = model.policy.get_distribution(rows, action_masks=allowed[ids].numpy())
+                scores.append(found.distribution.logits)
+            else:
+                scores.append(model.policy.get_distribution(rows).distribution.logits)
+    logits = torch.cat(scores).to(torch.float64)
+    mode = torch.nn.functional.one_hot(logits.argmax(dim=1), table.n_actions).to(torch.float64)
+    return (mode if hasattr(model, "q_net") else torch.softmax(logits, dim=1)).numpy(), mode.numpy()
+
+
+def simulated(
+    model: Any, table: TabularMDP, options: Options, seed: int, episodes: int = _EPISODES
+) -> tuple[float, float]:
+    """Returns the mean return of a model with memory and the half-width of its 95 % interval, over whole episodes."""
+    from credit_envs.faces.sb3 import NativeVecEnv
+
+    env = NativeVecEnv(table, episodes, observation=options.observation)
+    env.seed(seed * _LUCK + _LUCK // 2)
+    obs, memory = env.reset(), None
+    fresh, playing = np.ones(episodes, dtype=bool), np.ones(episodes, dtype=bool)
+    total = np.zeros(episodes)
+    while playing.any():
+        action, memory = model.predict(obs, memory, episode_start=fresh, deterministic=False)
+        obs, reward, fresh, _ = env.step(action)
+        total += reward * playing
+        playing &= ~fresh
+    return float(total.mean()), float(1.96 * total.std(ddof=1) / np.sqrt(episodes))
+
+
+def train(baseline: str) -> Callable[[TabularMDP, Options, str, int], Curve]:
+    """Returns the function that trains one seed of one of SB3's algorithms."""
+
+    def one(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:
+        from stable_baselines3.common.callbacks import BaseCallback
+
+        budget, curve = _budget(options, env), Curve(table)
+        model = build(baseline, table, options, seed)
+
+        def measure() -> None:
+            updates = getattr(model, "_n_updates", 0)
+            if baseline == "recurrent_ppo":
+                mean, error = simulated(model, table, options, seed)
+                curve.told(model.num_timesteps, updates, J=mean, error=error)
+            else:
+                both = tabulated(model, table, options.observation)
+                curve.add(model.num_timesteps, updates, *(oracle.Policy("obs", p) for p in both))
+
+        class Marks(BaseCallback):
+            """Measures at marks of the budget."""
+
+            def _on_step(self) -> bool:
+                if (
+                    self.num_timesteps >= len(curve.points) * budget / options.points
+                    and len(curve.points) < options.points
+                ):
+                    measure()
+                return True
+
+        measure()
+        at_once = options.envs * model.n_steps if hasattr(model, "n_steps") else options.envs
+        if budget < at_once:
+            raise CreditEnvsError(f"budget={budget}: {baseline} needs at least {at_once} steps for one update")
+        model.learn(budget // at_once * at_once, callback=Marks())
+        measure()
+        return curve
+
+    return one
+
+
+BASELINES: dict[str, Callable[[TabularMDP, Options, str, int], Curve]] = {
+    "uniform": play_uniform,
+    "optimal": play_optimal,
+    "imitation": imitate,
+    **{name: train(name) for name in SETTINGS},
+}
+_CERTAIN = ("uniform", "optimal")
+
+
+# -- keeping ---------------------------------------------------------------------------------------------------------------
+
+
+def _budget(options: Options, env: str) -> int:
+    return options.budget or budget_of(env)
+
+
+def settings_of(options: Options, baseline: str, env: str) -> dict[str, Any]:
+    """Returns what a seed's result depends on, beside the seed."""
+    out: dict[str, Any] = {"env": env, "budget": _budget(options, env), "points": options.points}
+    if baseline == "imitation":
+        out["demonstrations"] = options.demonstrations
+    if baseline in SETTINGS:
+        out |= {"observation": options.observation, "envs": options.envs, **SETTINGS[baseline]}
+    return out
+
+
+def command_of(options: Options, baseline: str, env: str, seeds: int) -> str:
+    """Returns what makes a result again."""
+    words = ["python", "baselines/run.py", "--baseline", baseline, "--env", env, "--seeds", str(seeds)]
+    given = {"seed": options.seed, "budget": _budget(options, env), "points": options.points}
+    given |= {name: value for name, value in settings_of(options, baseline, env).items() if name in asdict(Options())}
+    for name, value in given.items():
+        if name not in ("env", "seeds"):
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def result_of(baseline: str, env: str, options: Options) -> dict[str, Any]:
+    """Runs (or finds) all seeds of a baseline on an environment, and returns its result."""
+    table = make_table(env)
+    settings = settings_of(options, baseline, env)
+    seeds = range(options.seed, options.seed + (1 if baseline in _CERTAIN else options.seeds))
+    curves = []
+    for seed in seeds:
+        path = options.cells / files.slug(baseline, env) / f"{seed}.json"
+        expected = {"fingerprint": table.fingerprint, "settings": json.loads(json.dumps(settings))}
+        if path.is_file():
+            cell = json.loads(path.read_text())
+            for name, value in expected.items():
+                if cell[name] != value:
+                    raise CreditEnvsError(
+                        f"{str(path)!r}: {name} is {cell[name]} there, {value} here; choose other --cells"
+                    )
+        else:
+            began = time.perf_counter()
+            points = BASELINES[baseline](table, options, env, seed).points
+            cell = {**expected, "seconds": round(time.perf_counter() - began, 2), "points": points}
+            write_atomically(path, json.dumps(cell).encode())
+            if not options.quiet:
+                last = points[-1]
+                print(
+                    f"{baseline} {env} seed {seed}: J {last['J']:.4f}, {cell['seconds']} s", file=sys.stderr, flush=True
+                )
+        curves.append(cell)
+    base, best = float(oracle.expected_return(table, oracle.uniform(table))), float(oracle.optimal(table).J)
+    curve = []
+    for points in zip(*(cell["points"] for cell in curves), strict=True):
+        returns = [point["J"] for point in points]
+        row: dict[str, Any] = {name: [point[name] for point in points] for name in points[0] if name != "update"}
+        row |= {"update": points[0]["update"], "normalised": [(x - base) / (best - base) for x in returns]}
+        curve.append(row)
+    versions = {name: __import__(name).__version__ for name in _packages(baseline)}
+    whole = {
+        "agent": baseline,
+        "env": env,
+        "table": table.name,
+        "fingerprint": table.fingerprint,
+        "options": {**settings, "seed": options.seed, "learners": len(curves)},
+        "provenance": {**provenance(), **versions},
+        "J_uniform": base,
+        "J_optimal": best,
+        "updates": int(curve[-1]["update"]),
+        "meter": {
+            "env_steps": int(sum(curve[-1]["steps"])),
+            "policy_calls": int(sum(curve[-1]["steps"])),
+            "restores": 0,
+        },
+        "curve": curve,
+    }
+    out = results.compact(whole, command_of(options, baseline, env, options.seeds))
+    for kept, point in zip(out["curve"], curve, strict=True):
+        kept |= {name: [float(f"{x:.5g}") for x in point[name]] for name in ("greedy", "error") if name in point}
+    out["seconds"] = [cell["seconds"] for cell in curves]
+    return out
+
+
+def _packages(baseline: str) -> tuple[str, ...]:
+    if baseline not in SETTINGS:
+        return ()
+    return (
+        ("stable_baselines3", "sb3_contrib")
+        if baseline in ("maskable_ppo", "recurrent_ppo")
+        else ("stable_baselines3",)
+    )
+
+
+def run(options: Options) -> list[Path]:
+    """Runs everything that was asked for; returns the files of the results.
+
+    Raises:
+        CreditEnvsError: for bad options, and for seeds that are there with other settings.
+    """
+    options.check()
+    named = registry.suite(options.suite) if options.suite else options.env
+    written = []
+    for env in [registry.canonical(name) for name in named]:
+        for baseline in options.baseline:
+            path = options.output / f"{files.slug(baseline, env)}.json"
+            write_atomically(path, (json.dumps(result_of(baseline, env, options)) + "\n").encode())
+            written.append(path)
+    return written
+
+
+def main() -> int:
+    """Reads options, runs, and returns the exit code."""
+    try:
+        options = need("tyro", "train").cli(Options)
+        import torch
+
+        torch.set_num_threads(1)
+        for path in run(options):
+            if not options.quiet:
+                print(path)
+    except (CreditEnvsError, MissingExtraError) as error:
+        print("baselines:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("baselines: interrupted; the same command goes on after the last finished seed", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
