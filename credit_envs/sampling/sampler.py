@@ -11,6 +11,7 @@ from credit_envs.sampling.device import DevicePolicy, DeviceTable
 from credit_envs.sampling.draws import draws, mix_words, select_segment, streams
 from credit_envs.sampling.search import SearchResult, search
 from credit_envs.sampling.search_trees import Fold
+from credit_envs.sampling.stepping import History, Remembering, Stepper
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, Truth, numbered
 from credit_envs.table.draws import EPISODE, Purpose
 from credit_envs.table.mdp import TabularMDP
@@ -24,7 +25,7 @@ class Sampler:
 
     Args:
         table: the table.
-        policy: see :data:`~credit_envs.oracle.policy.PolicyLike`.
+        policy: see :data:`~credit_envs.oracle.policy.PolicyLike`, or a policy with memory on the same device.
         seed: first word of every random key; equal seeds give equal samples, on every device.
         device: ``cpu`` or ``cuda``.
         restore: what entering a stored state costs: ``free``, ``replay`` (its prefix, in environment steps) or ``none``
@@ -37,7 +38,7 @@ class Sampler:
     def __init__(
         self,
         table: TabularMDP,
-        policy: PolicyLike,
+        policy: PolicyLike | Remembering,
         seed: int = 0,
         device: str | torch.device = "cpu",
         restore: str = "free",
@@ -46,7 +47,11 @@ class Sampler:
             raise CreditEnvsError(f"restore={restore!r}: expected one of {RESTORE}")
         self.table, self.seed, self.restore = table, seed, restore
         self.dynamics = DeviceTable(table, device)
-        self.policy = DevicePolicy(self.dynamics, as_policy(table, policy))
+        self.policy: DevicePolicy | Stepper
+        if isinstance(policy, Remembering):
+            self.policy = Stepper(self.dynamics, policy)
+        else:
+            self.policy = DevicePolicy(self.dynamics, as_policy(table, policy))
         self.meter = Meter()
         self._groups = self._rollouts = self._branches = self._nodes = self._searches = 0
         self._folds: dict[int, Fold] = {}
@@ -55,6 +60,11 @@ class Sampler:
         """Changes the policy's probabilities, float64 ``[rows, A]`` on the sampler's device; counters go on."""
         self.policy.follow(probability)
         self._folds.clear()
+
+    @property
+    def branch_words(self) -> int:
+        """Branch word that the next fork takes; with seed, context and rollout it names all luck of what follows."""
+        return 1 + self._branches
 
     # -- groups ----------------------------------------------------------------------------------------------------
 
@@ -110,7 +120,13 @@ class Sampler:
         self._branches += len(rollout)
         context, word = batch.context[rollout], truth.rollout[rollout]
         state = truth.state[rollout, step]
-        new = self._record(context, word, batch.group[rollout], self._keys(context, word, branch), state, step)
+        keys, history = self._keys(context, word, branch), self._history(batch, rollout, step)
+        new = self._record(context, word, batch.group[rollout], keys, state, step, history=history)
+        if history is not None:  # the prefixes keep what was said there, in rows of the older table
+            older, fresh = batch.policy_table, new.trajectories
+            both = torch.cat([older, fresh.policy_table])
+            fresh = fresh.replace(policy_table=both, policy_row=fresh.policy_row + len(older))
+            new = Sample(fresh, new.truth)
         width = new.trajectories.mask.shape[1]
         before = torch.arange(width, device=step.device) < step[:, None]
 
@@ -137,6 +153,12 @@ class Sampler:
         self.meter.env_steps += steps
         self.meter.policy_calls += steps
 
+    def _history(self, batch: Trajectories, rollout: Tensor, step: Tensor) -> History | None:
+        """Returns what a policy with memory has to know of the steps before."""
+        if isinstance(self.policy, DevicePolicy):
+            return None
+        return History(batch.obs[rollout], batch.action[rollout], step)
+
     def _new_rollouts(self, n: int) -> Tensor:
         self._rollouts += n
         return torch.arange(self._rollouts - n, self._rollouts, device=self.dynamics.device)
@@ -158,6 +180,7 @@ class Sampler:
         state: Tensor,
         start: Tensor | None = None,
         limit: int | None = None,
+        history: History | None = None,
     ) -> Sample:
         """Runs rollouts to their ends; finished ones leave the batch, so the cost is the number of steps taken.
 
@@ -168,9 +191,10 @@ class Sampler:
         lane = torch.arange(len(context), device=d.device)
         t: Tensor | int = 0 if start is None else start
         columns: list[tuple[Tensor, ...]] = []
+        play = self.policy.begin(len(lane), history)
         while len(lane):
             code = self._emit(state, keys, t)
-            choice, edge = self.policy.act(state, code, keys["action"], t)
+            choice, edge = play.act(state, code, keys["action"], t)
             nxt, paid, ended = d.step(state, edge, keys["outcome"], t, limit)
             when = t if isinstance(t, Tensor) else torch.full_like(lane, t)
             columns.append((lane, when, state, code, choice, edge, paid))
@@ -181,6 +205,7 @@ class Sampler:
                 lane, state = lane[on], state[on]
                 t = t[on] if isinstance(t, Tensor) else t
                 keys = {name: key[on] for name, key in keys.items()}
+                play.keep(on)
         lane, when, state, code, choice, edge, paid = (torch.cat(column) for column in zip(*columns, strict=True))
         self._took(context[lane])
         width = int(when.max()) + 1
@@ -192,7 +217,7 @@ class Sampler:
             return out.view(-1, width)
 
         emission = self.table.emission
-        row = self.policy.rows(state, code)
+        row, said = play.chosen(state, code)
         named = choice
         if self.policy.kind != "obs" and d.shift is not None:
             named = torch.where(edge >= 0, d.edge_action[d.renamed(state, edge, code, +1).clamp(min=0)], choice)
@@ -201,7 +226,7 @@ class Sampler:
         batch = Trajectories(
             obs=padded(d.observe(state, code)),
             action=padded(named),
-            log_prob=padded(self.policy.probability[row, choice].log()),
+            log_prob=padded(said[row, choice].log()),
             reward=padded(paid),
             mask=mask,
             group=group,
@@ -211,7 +236,7 @@ class Sampler:
             anchor=padded(d.base[state] * emission.n_codes + d._put(emission.anchor_code)[code]),
             policy_row=padded(row),
             policy_action=padded(choice),
-            policy_table=self.policy.probability,
+            policy_table=said,
             node=torch.arange(self._nodes - mask.numel(), self._nodes, device=d.device).view(mask.shape),
         )
         truth = Truth(padded(state), padded(edge, -1), padded(code), rollout, final)
@@ -271,9 +296,11 @@ class Sampler:
         total = torch.zeros(lanes, dtype=torch.float64, device=d.device)
         weight = torch.ones(lanes, dtype=torch.float64, device=d.device)
         lane = torch.arange(lanes, device=d.device)
+        play = self.policy.begin(len(rollout), self._history(sample.trajectories, rollout, step))
+        play.keep(torch.arange(len(rollout), device=d.device).repeat_interleave(k))
         while len(lane):
             code = self._emit(state, keys, t)
-            _, edge = self.policy.act(state, code, keys["action"], t)
+            _, edge = play.act(state, code, keys["action"], t)
             state, paid, ended = d.step(state, edge, keys["outcome"], t)
             total[lane] += weight * paid
             self._took(context[lane])
@@ -283,6 +310,7 @@ class Sampler:
             if len(on) < len(lane):
                 lane, state, t, weight = lane[on], state[on], t[on], weight[on]
                 keys = {name: key[on] for name, key in keys.items()}
+                play.keep(on)
         return total.view(-1, k)
 
     # -- search ----------------------------------------------------------------------------------------------------
@@ -309,8 +337,11 @@ class Sampler:
             nodes: whether to return the statistics of all nodes.
 
         Raises:
-            CreditEnvsError: for arguments out of range, or if the sampler was made with ``restore="none"``.
+            CreditEnvsError: for arguments out of range, if the sampler was made with ``restore="none"``, or if the policy has
+                memory.
         """
+        if isinstance(self.policy, Stepper):
+            raise CreditEnvsError("search: its trees ask a policy in states; a policy with memory can't be asked there")
         return search(self, sample, rollout, step, simulations, c, rule, nodes=nodes)[0]
 
     def _keys(self, context: Tensor, rollout: Tensor, branch: Tensor | int) -> dict[str, Tensor]:

@@ -148,9 +148,22 @@ def stack(samples: Sequence[Sample]) -> Sample:
             out[name] = torch.cat(columns)
         return out
 
-    first = samples[0].trajectories
-    batch = first.replace(**joined([sample.trajectories for sample in samples]))
+    batches = _one_table([sample.trajectories for sample in samples])
+    batch = batches[0].replace(**joined(batches))
     return Sample(batch, Truth(**joined([sample.truth for sample in samples])))
+
+
+def _one_table(batches: list[Trajectories]) -> list[Trajectories]:
+    """Gives batches one behaviour table; tables that differ (what a policy with memory said) go below each other."""
+    tables = [batch.policy_table for batch in batches]
+    if all(table is tables[0] or torch.equal(table, tables[0]) for table in tables):
+        return batches
+    whole, first = torch.cat(tables), 0
+    out = []
+    for batch in batches:
+        out.append(batch.replace(policy_row=batch.policy_row + first, policy_table=whole))
+        first += len(batch.policy_table)
+    return out
 
 
 @dataclass
