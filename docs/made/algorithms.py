@@ -13,6 +13,7 @@ from credit_envs.recipes.catalogue import checks
 from made.autodoc import markdown
 
 FIGURES = Path(__file__).parents[1] / "foundation.md"
+_LONGEST = 32
 TITLES = {
     "plan": "Rollout plans",
     "reward": "Reward models",
@@ -67,6 +68,12 @@ def slug(module: ModuleType) -> str:
     return "-".join(module.__name__.split(".")[1:])
 
 
+def short(module: ModuleType) -> str:
+    """Returns a page's title where it is short, else the file's name: what stands in the list beside the pages."""
+    title = (inspect.getdoc(module) or "").partition("\n")[0].partition(":")[0].rstrip(".")
+    return title if len(title) <= _LONGEST else module.__name__.rsplit(".", 1)[1].replace("_", " ").capitalize()
+
+
 def index() -> str:
     """Returns the page of all pieces and recipes."""
     passed = checks()
@@ -104,7 +111,7 @@ def index() -> str:
     lines += ["", "## What algorithms may ask for", "", "| need | what it is |", "| --- | --- |"]
     lines += [f"| `{name}` | {cell(markdown(said))} |" for name, said in NEEDS.items()]
     for slot in SLOTS:
-        own = [slug(module) for module, pieces in by_module().items() if pieces[0].slot == slot]
+        own = [f"{short(module)} <{slug(module)}>" for module, found in by_module().items() if found[0].slot == slot]
         lines += ["", f"```{{toctree}}\n:caption: {TITLES[slot]}\n:hidden:\n", *own, "```"]
     return "\n".join(lines) + "\n"
 
@@ -118,7 +125,7 @@ def page(module: ModuleType, pieces: list[Piece]) -> str:
     lines = [f"# {title if colon else first.rstrip('.')}", ""]
     if colon:
         lines += [markdown(said[:1].upper() + said[1:]), ""]
-    lines += [markdown(rest.strip()), "", "## Pieces", ""]
+    lines += [markdown(rest.strip("\n")), "", "## Pieces", ""]
     lines += ["| piece | slot | per | γ | settings | needs and costs | status | tests |", "| --- " * 8 + "|"]
     for piece in pieces:
         fixed = ", ".join(f"`{key}={value!r}`" for key, value in function_of(piece)[1].items() if key != "gamma")

@@ -105,8 +105,8 @@ def page(entry: registry.Entry, folder: Path) -> str:
         about(entry),
         start,
         f'```python\nenv = gymnasium.make("{entry.id}")  # after: import gymnasium, credit_envs\n```',
-        f"```bash\ncredit-envs play {entry.id}      # by hand, with the exact credit of each move\n"
-        f"credit-envs view {entry.id}      # a group of rollouts with every estimator's credit\n```",
+        f"```bash\ncredit-envs play {entry.id}   # by hand, with each move's exact credit\n"
+        f"credit-envs view {entry.id}   # a group of rollouts and their credit\n```",
         f"Views: {views} (default `{entry.observation}`).",
         "## Optimal play and its exact credit",
         f"![Optimal play of {short} with the exact advantage of its steps](../images/{short}.png)",
