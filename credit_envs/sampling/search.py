@@ -152,8 +152,8 @@ def search(
     check_range("accuracy", accuracy, 0, 1)
     check_range("alpha", alpha, 0, 1)
     by_leaf, by_critic = (_values(sampler.table, name, given) for name, given in (("leaf", leaf), ("critic", critic)))
-    sampler._enter(step, "tree searches", simulations)
     table, policy = sampler.table, sampler.policy.policy
+    sampler._enter(step, "tree searches", simulations)
     roots = _roots(sampler, sample, rollout, step)
     discount = table.discount if gamma is None else gamma
     options = (RULES.index(rule), float(c), float(discount), int(proposals), float(accuracy), float(alpha))
