@@ -59,9 +59,10 @@ def train(options: AgentPrm) -> dict[str, Any]:
         # stage 1 and 2: rollouts, and a model of how they turned out; keys name the learner, so one table holds all learners'
         sample = run.groups()
         model = fit(sample.trajectories, options.gamma, options.identity)
-        # stage 3: rows 2p preferred and 2p + 1 rejected, one step each
-        pairs = preferences(run.sampler, sample, model, options.identity, options.states, options.margin)
-        batch = pairs.trajectories
+        # stage 3: rows 2p preferred and 2p + 1 rejected, one column
+        batch = preferences(
+            run.sampler, sample, model, options.identity, options.states, options.margin, narrow=True
+        ).trajectories
         for _ in range(options.epochs):
             run.update(run.loss(dpo, batch, batch.reward, beta=options.beta))
         run.next(sample.trajectories)

@@ -23,7 +23,14 @@ _ROUNDING = 1e-9
 
 
 def preferences(
-    sampler: Sampler, sample: Sample, model: ActionTable, identity: str, states: int = 8, margin: float = 0.0
+    sampler: Sampler,
+    sample: Sample,
+    model: ActionTable,
+    identity: str,
+    states: int = 8,
+    margin: float = 0.0,
+    *,
+    narrow: bool = False,
 ) -> Sample:
     """Draws two actions at each stored state and pairs them by the model.
 
@@ -34,6 +41,7 @@ def preferences(
         identity: the rule behind the model's keys.
         states: at most this many states per rollout of a group, drawn uniformly among the group's steps.
         margin: values at most this far apart make no pair.
+        narrow: rows of one column, see :func:`~credit_envs.sampling.pairs.single_steps`.
 
     Returns:
         Rows 2p (preferred) and 2p + 1 (rejected), groups adjacent. A group without pairs keeps one that is masked out, so
@@ -59,7 +67,7 @@ def preferences(
     kept = torch.nonzero(differ.index_fill(0, first[empty], True)).squeeze(1)
     better = torch.where(gap > 0, both[:, 0], both[:, 1])[kept]
     worse = torch.where(gap > 0, both[:, 1], both[:, 0])[kept]
-    made = pairs(sampler, sample, rollout[kept], step[kept], better, worse)
+    made = pairs(sampler, sample, rollout[kept], step[kept], better, worse, narrow=narrow)
     rows = made.trajectories
     mask = rows.mask & differ[kept].repeat_interleave(2)[:, None]
     return Sample(rows.replace(mask=mask), made.truth)

@@ -35,7 +35,9 @@ def redrawn(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor, k: 
     return (threshold <= draws(key, t)[:, None]).sum(dim=1).view(-1, k)
 
 
-def single_steps(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor, choice: Tensor) -> Sample:
+def single_steps(
+    sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor, choice: Tensor, *, narrow: bool = False
+) -> Sample:
     """Makes rows of one step each: a stored state with an action that was chosen there, but not executed.
 
     Everything else in a row is masked, and no reward is known. Rows keep the group and context of their rollout; each is a
@@ -47,9 +49,11 @@ def single_steps(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor
         rollout: int64 ``[M]``.
         step: int64 ``[M]``, steps that were taken.
         choice: int64 ``[M]``, columns of the policy's table.
+        narrow: one column instead of the rollouts' width, for losses that don't ask when a step was taken.
     """
     batch, truth, dynamics, policy = sample.trajectories, sample.truth, sampler.dynamics, sampler.policy
-    n, width = len(rollout), batch.mask.shape[1]
+    n, width = len(rollout), 1 if narrow else batch.mask.shape[1]
+    column = torch.zeros_like(step) if narrow else step
     state, code, row = truth.state[rollout, step], truth.code[rollout, step], batch.policy_row[rollout, step]
     edge, named = dynamics.find_edges(state, choice), choice
     if policy.kind == "obs":
@@ -60,7 +64,7 @@ def single_steps(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor
 
     def placed(flat: Tensor, fill: float = 0) -> Tensor:
         out = torch.full((n, width), fill, dtype=flat.dtype, device=flat.device)
-        return out.scatter_(1, step[:, None], flat[:, None])
+        return out.scatter_(1, column[:, None], flat[:, None])
 
     sampler._nodes += n * width
     rows = batch.replace(
@@ -81,8 +85,19 @@ def single_steps(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor
 
 
 def pairs(
-    sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor, preferred: Tensor, rejected: Tensor
+    sampler: Sampler,
+    sample: Sample,
+    rollout: Tensor,
+    step: Tensor,
+    preferred: Tensor,
+    rejected: Tensor,
+    *,
+    narrow: bool = False,
 ) -> Sample:
-    """Returns rows 2p and 2p + 1: the preferred and the rejected action at the same step; arguments int64 ``[P]``."""
+    """Returns rows 2p and 2p + 1: the preferred and the rejected action at the same step; arguments int64 ``[P]``.
+
+    With ``narrow`` rows have one column, see :func:`single_steps`.
+    """
     twice = torch.stack([preferred, rejected], dim=1).view(-1)
-    return single_steps(sampler, sample, rollout.repeat_interleave(2), step.repeat_interleave(2), twice)
+    both = rollout.repeat_interleave(2), step.repeat_interleave(2)
+    return single_steps(sampler, sample, *both, twice, narrow=narrow)

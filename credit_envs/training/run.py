@@ -35,7 +35,7 @@ from credit_envs.oracle.policy import uniform
 from credit_envs.policies import make_policy
 from credit_envs.registry import make_table, parse
 from credit_envs.sampling.statistics import compact
-from credit_envs.sampling.trajectories import Meter, Sample, Trajectories
+from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, stack
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
 from credit_envs.training import checkpoint
@@ -122,6 +122,30 @@ class Run:
         self._vitals.update(vitals(sample.trajectories))
         self._charge(sample.trajectories)
         return sample
+
+    @property
+    def share(self) -> float:
+        """Share of the budget that every learner has spent, in [0, 1]."""
+        return min(1.0, float(self._spent.min()) / self.options.budget)
+
+    def alone(self, plan: Callable[..., Sample]) -> Callable[..., Sample]:
+        """Returns a plan by which each learner draws as if it were alone, for plans that compare or count groups."""
+
+        def each(sampler: Learners, groups: int, size: int) -> Sample:
+            everyone, drawn = sampler.going, list[Sample]()
+            first = tree = 0
+            for learner in everyone:
+                sampler.going = learner[None]
+                try:
+                    own = plan(sampler, groups // len(everyone), size)
+                finally:
+                    sampler.going = everyone
+                batch = own.trajectories
+                drawn.append(Sample(batch.replace(group=batch.group + first, tree=batch.tree + tree), own.truth))
+                first, tree = first + batch.n_groups, tree + batch.n_trees
+            return stack(drawn)
+
+        return each
 
     def provided(self, sample: Sample) -> Provided:
         """Returns what a piece may ask for beyond the batch, metered."""
