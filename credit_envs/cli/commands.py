@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -181,6 +182,46 @@ def show(
     return 0
 
 
+def view(
+    env_id: Name,
+    knobs: Names = (),
+    policy: float = 0.5,
+    algorithms: tuple[str, ...] = (),
+    group_size: int = 8,
+    seed: int = 0,
+    instance: int = 0,
+    output: Path = Path("view.html"),
+    browse: Annotated[bool, tyro.conf.arg(name="open")] = False,
+) -> int:
+    """Write a page on which a group of rollouts is stepped through, with the exact credit beside what estimators say.
+
+    Args:
+        env_id: Id, or path of a saved table (.npz).
+        knobs: Knobs and dials, as NAME=VALUE.
+        policy: The policy that played, as share of the way from uniform (0) to optimal play (1).
+        algorithms: Estimators (see `credit-envs algorithms`), names joined with +, or FILE.py:FUNCTION; all of one rollout
+            plan (default: grpo gigpo anchor_graph).
+        group_size: Rollouts.
+        seed: Seed of the rollouts.
+        instance: Instance seed of a family.
+        output: Path of the page (.html).
+        browse: Open the page in a browser.
+    """
+    from credit_envs.report.viewed import viewed
+    from credit_envs.report.viewer import write_viewer
+
+    if output.suffix != ".html":
+        raise CreditEnvsError(f"output={str(output)!r}: expected a path that ends in .html")
+    shown = viewed(_table(env_id, knobs, instance), algorithms, policy, group_size, seed)
+    options = {"policy": policy, "group-size": group_size, "seed": seed, "instance": instance}
+    parts = ["credit-envs", "view", env_id, *knobs, *(f"--{key}={value}" for key, value in options.items())]
+    again = shlex.join([*parts, *(("--algorithms", *algorithms) if algorithms else ()), f"--output={output}"])
+    print(f"page: {write_viewer(shown, output, again)}")
+    if browse:
+        webbrowser.open(output.resolve().as_uri())
+    return 0
+
+
 def play(env_id: Name, knobs: Names = (), instance: int = 0, seed: int = 0, advantages: bool = False) -> int:
     """Play an environment by hand, with the exact credit of every move on request and at the end.
 
@@ -247,6 +288,7 @@ def run(argv: Sequence[str] | None) -> int:
         "algorithms": algorithms,
         "show": show,
         "play": play,
+        "view": view,
         "compile": compile_,
         "train": train,
         "compare": compare,

@@ -1,0 +1,309 @@
+"""The credit viewer: one self-contained page on which a group of rollouts is stepped through, with the truth beside credit.
+
+Everything on the page is computed here; its script only shows it. Without scripts the ledger of the group remains.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from credit_envs.arrays import AnyArray
+from credit_envs.faces import render
+from credit_envs.report.html import cell, table, tag, text
+from credit_envs.report.png import data_uri
+from credit_envs.report.viewed import Viewed
+from credit_envs.table.storage import write_atomically
+
+_DIGITS = 6
+_EXACT = "exact advantage"
+
+
+def write_viewer(shown: Viewed, path: str | Path, command: str = "") -> Path:
+    """Writes the page of a group.
+
+    Args:
+        shown: the group.
+        path: file to write.
+        command: the command that makes the page again.
+
+    Raises:
+        CreditEnvsError: if the file cannot be written.
+    """
+    target = Path(path)
+    write_atomically(target, viewer(shown, command).encode())
+    return target
+
+
+def viewer(shown: Viewed, command: str = "") -> str:
+    """Returns the page of a group as HTML that needs nothing else."""
+    here = files("credit_envs.report")
+    name = shown.table.name
+    style = (here / "style.css").read_text() + (here / "viewer.css").read_text()
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        + tag("title", text(f"Credit on {name}"))
+        + tag("style", style)
+    )
+    # A closing tag inside the data would end the script.
+    data = json.dumps(content(shown), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    body = (
+        tag("header", tag("h1", text(f"Credit on {name}")), _summary(shown))
+        + tag("main", _stage(), _ledger(shown), _methods(shown), _keys(), _again(command))
+        + f'<script type="application/json" id="data">{data}</script>'
+        + tag("script", (here / "viewer.js").read_text())
+    )
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body class="viewer">{body}</body></html>\n'
+
+
+def content(shown: Viewed) -> dict[str, Any]:
+    """Returns everything that the page's script shows, as plain lists: numbers rounded, pictures and texts once each."""
+    batch, truth, table = shown.sample.trajectories, shown.sample.truth, shown.table
+    pictures = _Once()
+    texts = _Once()
+    state, code, final = (part.cpu().numpy() for part in (truth.state, truth.code, truth.final))
+    reward, action, anchor = (part.cpu().numpy() for part in (batch.reward, batch.action, batch.anchor))
+    segment, turn, node = (part.cpu().numpy() for part in (batch.segment, batch.turn, batch.node))
+    chance = batch.log_prob.exp().cpu().numpy()
+    pictured = "rgb" in table.views
+    rollouts = []
+    for i, n in enumerate(batch.lengths.tolist()):
+        ends = [*zip(state[i, :n].tolist(), code[i, :n].tolist(), strict=True), (int(final[i]), int(code[i, n - 1]))]
+        rollouts.append(
+            {
+                "picture": [pictures(where, lambda w=where: data_uri(render.picture(table, *w))) for where in ends]
+                if pictured
+                else [],
+                "text": [texts(words, lambda w=words: w) for words in (*shown.texts[i], _ended(shown, i))],
+                "action": action[i, :n].tolist(),
+                "reward": _rounded(reward[i, :n]),
+                "chance": _rounded(chance[i, :n]),
+                "value": _rounded(shown.value[i, :n]),
+                "advantage": _rounded(shown.advantage[i, :n]),
+                "luck": _rounded(shown.luck[i, :n]),
+                "anchor": anchor[i, :n].tolist(),
+                "segment": segment[i, :n].tolist(),
+                "turn": turn[i, :n].tolist(),
+                "node": node[i, :n].tolist(),
+                "actions": [actions.tolist() for actions, _ in shown.alternatives[i]],
+                "worth": [_rounded(worth) for _, worth in shown.alternatives[i]],
+                "credit": [_rounded(method.credit[i, :n]) for method in shown.methods],
+            }
+        )
+    exact = shown.advantage[shown.mask]
+    scale = float(np.sqrt((exact**2).mean())) or 1.0
+    return {
+        "names": list(table.action_names),
+        "discount": table.discount,
+        "pictures": pictures.kept,
+        "texts": texts.kept,
+        "methods": [
+            {"name": _EXACT, "scale": scale, "limit": _limit(exact)},
+            *({"name": m.name, "scale": m.scale, "limit": _limit(m.credit[shown.mask])} for m in shown.methods),
+        ],
+        "rollouts": rollouts,
+    }
+
+
+def _ended(shown: Viewed, rollout: int) -> str:
+    """Returns in words where a rollout ended."""
+    batch, truth = shown.sample.trajectories, shown.sample.truth
+    last = int(batch.lengths[rollout]) - 1
+    table = shown.table
+    if "text" in table.views or "ansi" in table.views:
+        return render.words(table, int(truth.final[rollout]), int(truth.code[rollout, last]))
+    return f"state {int(truth.final[rollout])}"
+
+
+class _Once:
+    """Keeps things that come more than once, and tells their place."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self._places: dict[Any, int] = {}
+
+    def __call__(self, key: Any, make: Any) -> int:
+        if key not in self._places:
+            self._places[key] = len(self.kept)
+            self.kept.append(make())
+        return self._places[key]
+
+
+def _limit(values: AnyArray) -> float:
+    """Size of credit that is shown in full colour."""
+    return float(np.quantile(np.abs(values), 0.98)) or float(np.abs(values).max()) or 1.0
+
+
+def _rounded(values: AnyArray) -> list[float]:
+    return [float(f"{value:.{_DIGITS}g}") + 0.0 for value in np.asarray(values, dtype=np.float64).tolist()]
+
+
+def _summary(shown: Viewed) -> str:
+    batch = shown.sample.trajectories
+    drawn = "one group" if shown.plan == "groups" else f"one group drawn by the plan `{shown.plan}`"
+    knobs = ", ".join(f"{key}={value}" for key, value in shown.table.knobs.items())
+    said = (
+        f"{batch.n_rollouts} rollouts of {drawn}, seed {shown.seed}. The policy stands {shown.level:.0%} of the way from "
+        f"uniform ({shown.uniform_return:.4g}) to optimal play ({shown.optimal_return:.4g}); its exact return is "
+        f"{shown.policy_return:.4g}."
+    )
+    return tag("p", text(said), class_="soft") + (tag("p", text(f"Knobs: {knobs}."), class_="soft") if knobs else "")
+
+
+def _stage() -> str:
+    """What the script fills."""
+    buttons = (
+        ("first", "⏮", "first step (Home)"),
+        ("back", "◀", "step back (←)"),
+        ("play", "▶ play", "play or pause (space)"),
+        ("next", "▶", "next step (→)"),
+        ("last", "⏭", "last step (End)"),
+        ("anchor", "same anchor", "next step of the group at the same anchor (a)"),
+    )
+    controls = tag(
+        "div",
+        tag("label", "rollout ", '<select id="rollout"></select>'),
+        tag("label", "colour ", '<select id="method"></select>'),
+        *(
+            tag("button", shown, type="button", id=name, title=about, aria_label=about)
+            for name, shown, about in buttons
+        ),
+        '<input id="step" type="range" min="0" value="0" aria-label="step">',
+        class_="controls",
+    )
+    scene = tag(
+        "section",
+        tag("h2", "What happened", id="now"),
+        '<img id="picture" alt="" hidden>',
+        tag("pre", "", id="text", tabindex="0"),
+        tag("p", "", id="did", aria_live="polite"),
+        class_="scene",
+        aria_labelledby="now",
+    )
+    worth = tag(
+        "section",
+        tag("h2", "What every action was worth", id="worth-title"),
+        tag("p", "Exact advantage of each admissible action under the policy; the one taken is bold.", class_="soft"),
+        tag("div", "", id="worth", class_="bars"),
+        tag("h2", "What estimators say of this step", id="says-title"),
+        tag(
+            "p",
+            "In units of each one's own root mean square over the group, the number itself beside it.",
+            class_="soft",
+        ),
+        tag("div", "", id="says", class_="bars"),
+        class_="worth",
+        aria_labelledby="worth-title",
+    )
+    group = tag(
+        "section",
+        tag("h2", "The group", id="group-title"),
+        tag("p", "", id="colour-says", class_="soft"),
+        tag(
+            "div",
+            "",
+            id="ribbons",
+            class_="scroll",
+            tabindex="0",
+            role="group",
+            aria_label="all rollouts, step by step",
+        ),
+        tag("h2", "This rollout, every estimator", id="lanes-title"),
+        tag(
+            "div",
+            "",
+            id="lanes",
+            class_="scroll",
+            tabindex="0",
+            role="group",
+            aria_label="this rollout, every estimator",
+        ),
+        aria_labelledby="group-title",
+    )
+    account = tag(
+        "section",
+        tag("h2", "Skill and luck so far", id="account-title"),
+        tag("div", "", id="account"),
+        tag("p", "", id="sum"),
+        aria_labelledby="account-title",
+    )
+    meeting = tag(
+        "section",
+        tag("h2", "Steps at the same anchor", id="meeting-title"),
+        tag("p", "", id="meeting-says", class_="soft"),
+        tag("ul", "", id="meeting"),
+        aria_labelledby="meeting-title",
+    )
+    plain = "<noscript><p>Stepping through needs scripts; the ledger below does not.</p></noscript>"
+    return (
+        plain + controls + tag("div", scene, worth, class_="two") + group + tag("div", account, meeting, class_="two")
+    )
+
+
+def _ledger(shown: Viewed) -> str:
+    rows = []
+    for i, (start, skill, luck, total) in enumerate(shown.ledger().tolist()):
+        length = int(shown.sample.trajectories.lengths[i])
+        numbers = (start, skill, luck, total)
+        rows.append(
+            tag(
+                "tr",
+                tag("th", str(i + 1), scope="row"),
+                cell(str(length), length),
+                *(cell(f"{value + 0.0:.4g}", value) for value in numbers),
+            )
+        )
+    caption = (
+        "The return of every rollout: what was expected at its start, what the policy's own draws added, and what the "
+        "dynamics' did."
+    )
+    columns = ("rollout", "steps", "V₀", "skill Σ A", "luck Σ L", "return")
+    return tag("section", tag("h2", "Ledger"), table(caption, columns, rows), aria_label="Ledger")
+
+
+def _methods(shown: Viewed) -> str:
+    rows = []
+    for method in shown.methods:
+        said = f"{method.correlation:.3f}" if isfinite(method.correlation) else "–"
+        rows.append(
+            tag(
+                "tr",
+                tag("th", text(method.name + " (told truth)" * method.privileged), scope="row"),
+                cell(text(method.granularity), class_="word"),
+                cell(said, method.correlation),
+                cell(f"{method.scale:.4g}", method.scale),
+                cell(text(method.source or "–"), class_="word"),
+            )
+        )
+    caption = (
+        "Correlation of credit and exact advantage over the steps of this one group. One group proves nothing: figures with "
+        "intervals come from credit-envs evaluate."
+    )
+    columns = ("estimator", "one number per", "correlation", "root mean square", "source")
+    return tag("section", tag("h2", "Estimators"), table(caption, columns, rows), aria_label="Estimators")
+
+
+def _keys() -> str:
+    keys = {
+        "← →": "a step back, a step on",
+        "↑ ↓": "another rollout",
+        "Home End": "first and last step",
+        "space": "play, pause",
+        "m": "colour by the next estimator",
+        "a": "next step of the group at the same anchor",
+    }
+    listed = (tag("dt", text(key)) + tag("dd", text(does)) for key, does in keys.items())
+    return tag("details", tag("summary", "Keys"), tag("dl", *listed))
+
+
+def _again(command: str) -> str:
+    return (
+        tag("section", tag("h2", "Again"), tag("pre", text(command), tabindex="0"), aria_label="Again")
+        if command
+        else ""
+    )
