@@ -207,10 +207,10 @@ def _roots(sampler: Sampler, sample: Sample, rollout: Tensor, step: Tensor) -> R
     return Roots(state, t, code, mix_words(mix_words(key, t), earlier))
 
 
-def _values(table: TabularMDP, name: str, given: Floats | None) -> Floats:
-    """Returns values as the kernel reads them, empty where there are none."""
+def _values(table: TabularMDP, name: str, given: Floats | None) -> Floats | None:
+    """Returns values as the kernel reads them."""
     if given is None:
-        return np.empty((0, 0))
+        return None
     if np.shape(given) != (table.horizon + 1, table.n_states):
         shape = (table.horizon + 1, table.n_states)
         raise CreditEnvsError(f"{name}: expected shape {shape}, got {np.shape(given)}")

@@ -316,8 +316,8 @@ def grow(
         simulations: B.
         log: float64 ``[B + 2]``, square roots of the natural logarithms of 0 (never read) to B + 1.
         inverse: float64 ``[B + 2]``, 1 over the square roots of 0 (never read) to B + 1.
-        leaf: float64 ``[H + 1, S]``, values of new nodes; empty to play the policy to the end instead.
-        critic: float64 ``[H + 1, S]``, values that the critic ranks branches by, or empty.
+        leaf: float64 ``[H + 1, S]``, values of new nodes; None to play the policy to the end instead.
+        critic: float64 ``[H + 1, S]``, values that the critic ranks branches by, or None.
         path: int64 ``[H, 2]``, scratch.
         rewards: float64 ``[H]``, scratch.
         spent: int64 ``[R, 5]``, written: steps of the environment, of them those that the policy chose, nodes that were left
@@ -325,12 +325,12 @@ def grow(
         count: int64 ``[R, W]``, written where a root branches: simulations through a move.
         gain: float64 ``[R, W]``, likewise the sum of their returns.
     """
-    horizon, valued, ranked = affine.shape[0], leaf.size > 0, critic.size > 0
+    horizon = affine.shape[0]
     for r in range(keys.size):
         nodes, branches = arena[r % arena.shape[0]], twigs[r % arena.shape[0]]
         here = roots[r, 0]
         offset = np.int64(states[here].first)
-        _make(nodes, 0, here, roots[r, 1], -1, leaf[roots[r, 1], here] if valued else 0.0)
+        _make(nodes, 0, here, roots[r, 1], -1, 0.0 if leaf is None else leaf[roots[r, 1], here])
         used, made, steps, chosen, opened = 0, 1, 0, 0, 0
         for simulation in range(simulations):
             key = _mix(keys[r], simulation)
@@ -344,14 +344,14 @@ def grow(
                         used = _open(states, rooted[r], offset, nodes, 0, branches, first, key, rule)
                     else:
                         used = _open(states, moves, 0, nodes, node, branches, first, key, rule)
-                    if ranked:
+                    if critic is not None:
                         _rank(states, moves, outcomes, affine, branches, first, used, t, key, rule, critic)
                 if rule.kind == POLICY:
                     low, high = np.int64(nodes[node].begin), np.int64(nodes[node].end) - 1
                     j = _chosen(branches, low, high, _draw(key, 2 * t))
                     chosen += 1
                 else:
-                    known = nodes[node].visits + (1 if node or valued else 0)
+                    known = nodes[node].visits + (1 if node or leaf is not None else 0)
                     j = _best(nodes, branches, node, known, rule, log, inverse)
                 o = _happens(moves, outcomes, np.int64(branches[j].move), key, t, rule.certain)
                 state, ends = np.int64(outcomes[o].successor), outcomes[o].terminal != 0
@@ -367,7 +367,7 @@ def grow(
                 while child >= 0 and nodes[child].state != state:
                     child = np.int64(nodes[child].sibling)
                 if child < 0:
-                    if valued:
+                    if leaf is not None:
                         value = leaf[t, state]
                     else:
                         value, more = _roll(states, moves, outcomes, affine, state, t, key, rule)

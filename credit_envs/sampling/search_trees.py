@@ -169,8 +169,8 @@ def grow_trees(
     roots: Roots,
     rule: tuple[Any, ...],
     simulations: int,
-    leaf: Floats,
-    critic: Floats,
+    leaf: Floats | None,
+    critic: Floats | None,
     keep: bool,
 ) -> Searched:
     """Runs the kernel in parts, at least one per thread; the parts make no difference to what comes back.
@@ -182,7 +182,7 @@ def grow_trees(
         roots: where to begin.
         rule: fields of the kernel's ``Rule``, but for the last.
         simulations: B.
-        leaf: float64 ``[H + 1, S]`` or empty, see :func:`~credit_envs.sampling.search.search`.
+        leaf: float64 ``[H + 1, S]`` or None, see :func:`~credit_envs.sampling.search.search`.
         critic: likewise.
         keep: whether to return the trees.
     """
