@@ -153,12 +153,13 @@ def inverse_prm_q(
     skill: float = 0.9,
     ridge: float = 0.1,
     dense: bool = False,
+    rollouts: int = 0,
 ) -> Trajectories:
     """Returns the batch with f(s_t, a_t) as ``step_reward``, or paid by r̂ alone.
 
     Args:
         batch: rollouts.
-        demonstrations: see :class:`~credit_envs.piece.Demonstrations`; as many as the batch has rollouts are asked for.
+        demonstrations: see :class:`~credit_envs.piece.Demonstrations`.
         fresh: see :class:`~credit_envs.piece.Fresh`; the policy's side.
         noise: draws the policy's actions at the expert's states.
         gamma: discount.
@@ -167,11 +168,12 @@ def inverse_prm_q(
         ridge: see :func:`fit_inverse`.
         dense: replace the reward by r̂(s_t, a_t) = f(s_t, a_t) − γ f(s_{t+1}, a_{t+1}) instead; its discounted sum over a
             rollout is f(s_0, a_0).
+        rollouts: demonstrations that are asked for (0: as many as the batch has rollouts).
 
     Raises:
         CreditEnvsError: for an option out of range, or an expert whose rows aren't the policy's.
     """
-    shown, table = demonstrations(batch.n_rollouts, skill), batch.policy_table
+    shown, table = demonstrations(rollouts or batch.n_rollouts, skill), batch.policy_table
     if shown.policy_table.shape != table.shape:
         raise CreditEnvsError(
             f"demonstrations: the expert's table is {tuple(shown.policy_table.shape)} and the policy's {tuple(table.shape)}, "

@@ -1,0 +1,395 @@
+"""The granularity surface as data: causal unit k × grain g × budget × estimator family × causal structure × price list.
+
+The sweep (:func:`granularity`) stretches three tasks by the dial ``unit``: one deciding step per unit (``first``), all steps
+must agree (``all``), only their parity counts (``parity``). Pivots keep 32 steps whatever k is; KeyRooms and the tasks that
+are uttered word by word (Household, Lookup) grow with it. Budgets are in groups of the unit (GRPO, n = 8): B = M · 8 · E[T] steps, M = 4 … 1024.
+
+**How a budget is spent** decides more than anything else, so it is an axis for ``mc``:
+
+    rollouts        K = 1, more groups
+    continuations   one group, K as large as the budget allows
+    best split      the K in 1, 2, 4, …, 1024 that is best for this g and budget, the rest in groups
+
+The variance of a group's gradient is exactly a + b/K, its cost exactly c + d·K, so two measured K give all.
+
+**Known means.** ``mc`` and ``value`` are unbiased and GRPO without deviation has mean (n − 1)/n ∇J (tests hold that), so their
+mean gradients are taken as known, which leaves only variances to estimate. ``learned`` at budget M learns from M/2 groups,
+anew for every seed, so that what the model gets wrong counts as squared mean and not as noise to be averaged away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from credit_envs.arrays import Floats, Ints
+from credit_envs.evaluation.prices import PRICE_LISTS, Prices
+from credit_envs.evaluation.summary import Replicates
+from credit_envs.experiments.cells import Cell, Sweep
+from credit_envs.experiments.dataset import finished
+from credit_envs.experiments.granular import Grain
+
+GROUP = 8
+BUDGETS = (4, 16, 64, 256, 1024)
+STRUCTURES = ("first", "all", "parity")
+SPENDINGS = ("rollouts", "continuations", "best split")
+LOW_K, HIGH_K = 1, 4
+"""The two numbers of continuations that are measured."""
+
+_SPLITS = tuple(2.0**i for i in range(11))
+_GRAINS: tuple[Grain, ...] = (1, 2, 4, 8, 16, 32)
+_LEVELS: tuple[Grain, ...] = ("step", "turn", "segment", "trajectory")
+_BASE_GROUPS = 48
+
+
+def granularity(quick: bool = True) -> Sweep:
+    """Returns the sweep: ``quick`` at one policy (halfway to optimal), else at three, with larger samples and more units."""
+    units, rooms = ((1, 2, 4, 8, 16), (1, 2, 4)) if quick else ((1, 2, 4, 8, 16, 32), (1, 2, 4, 8))
+    levels, seeds = ((0.5,), 10) if quick else ((0.0, 0.5, 0.9), 20)
+    cells = []
+    for level in levels:
+        for k in units:
+            env = f"credit/Pivots-v0?actions=2&credit=each&fillers=0&length={32 // k}"
+            cells += _stretched("Pivots", env, k, _GRAINS, 32, level, seeds, quick)
+        for k in rooms:
+            env = "credit/KeyRooms-v0?horizon_factor=2.0&stages=1"
+            cells += _stretched("KeyRooms", env, k, (*_GRAINS, "trajectory"), 27 * k, level, seeds, quick)
+        for k in (1,) if quick else (1, 2):
+            env = "credit/Household-v0?spell=1&task=place"
+            cells += _stretched("Household tokens", env, k, _LEVELS, 170 * k, level, seeds, quick)
+            cells += _stretched("Lookup tokens", "credit/Lookup-v0?spell=1", k, _LEVELS, 19 * k, level, seeds, quick)
+    return Sweep("granularity", "causal unit × grain × budget × estimator family × structure", tuple(cells))
+
+
+def _stretched(
+    task: str, env: str, k: int, grains: Sequence[Grain], steps: float, level: float, seeds: int, quick: bool
+) -> Iterator[Cell]:
+    data = [m // 2 for m in BUDGETS[: 4 if quick else 5]]
+    forms = [f"mc@{{}}(k={LOW_K})", f"mc@{{}}(k={HIGH_K})", "value@{}", "anchor@{}", "tree@{}"]
+    forms += [f"learned@{{}}(data={d})" for d in data]
+    names = tuple(form.format(g) for g in grains for form in forms)
+    for structure in STRUCTURES if k > 1 else ("first",):
+        stretched = f"{env}&unit={k}&unit_kind={structure}" if k > 1 else env
+        axes = (("task", task), ("structure", structure), ("unit", k))
+        groups = _BASE_GROUPS if quick else 4 * _BASE_GROUPS
+        budget = round(groups * GROUP * steps)
+        extra = 100_000 if quick else 1_000_000
+        yield Cell(stretched, names, axes, level, budget, seeds, GROUP, extra)
+
+
+def predicted_grain(task: str, unit: int) -> Grain:
+    """Returns the grain that the principle predicts: the causal unit, which at token level is the turn."""
+    return "turn" if task.endswith("tokens") else unit
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One line of the surface: all grains at one unit, budget, family, way of spending and price list.
+
+    Attributes:
+        task, structure, unit, level, family, spending, price: where on the surface.
+        budget: M, groups of the unit that the budget would buy.
+        steps: B, environment steps.
+        grains: the grains, from fine to coarse.
+        worth: GRPO-equivalents ``[R, grains]``, row 0 of the sample, the others of resampled seeds.
+    """
+
+    task: str
+    structure: str
+    unit: int
+    level: float
+    family: str
+    spending: str
+    price: str
+    budget: int
+    steps: float
+    grains: tuple[Grain, ...]
+    worth: Floats
+
+    @property
+    def predicted(self) -> Grain:
+        """The grain that the principle predicts."""
+        return predicted_grain(self.task, self.unit)
+
+    @property
+    def best(self) -> Ints:
+        """Index of the best grain ``[R]``; −1 where nothing is defined."""
+        defined = np.isfinite(self.worth)
+        return np.where(defined.any(axis=1), np.where(defined, self.worth, -np.inf).argmax(axis=1), -1)
+
+    @property
+    def agreement(self) -> float:
+        """Share of the resampled seeds in which the predicted grain is best; NaN where it was not measured."""
+        if self.predicted not in self.grains:
+            return float("nan")
+        return float((self.best[1:] == self.grains.index(self.predicted)).mean())
+
+    @property
+    def loss(self) -> tuple[float, float, float]:
+        """How much of the best grain's worth the predicted grain gives away, with its 95 % interval."""
+        if self.predicted not in self.grains:
+            return (float("nan"),) * 3
+        with np.errstate(invalid="ignore"):
+            lost = 1 - self.worth[:, self.grains.index(self.predicted)] / np.nanmax(
+                np.where(np.isfinite(self.worth), self.worth, -np.inf), axis=1
+            )
+        drawn = lost[1:][np.isfinite(lost[1:])]
+        low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (np.nan, np.nan)
+        return float(lost[0]), float(low), float(high)
+
+    @property
+    def verdict(self) -> str:
+        """The stated test of "argmax over g equals k" at 5 %: ``k``, ``not k``, or ``open`` where seeds disagree."""
+        share = self.agreement
+        return "undefined" if not np.isfinite(share) else "k" if share >= 0.95 else "not k" if share <= 0.05 else "open"
+
+
+def slices(sweep: Sweep, folder: Path, resamples: int = 400, seed: int = 0) -> list[Slice]:
+    """Computes the surface from finished cells; all slices share one bootstrap over seeds, so they can be compared."""
+    out: list[Slice] = []
+    for cell, found in finished(sweep, folder):
+        axes = dict(cell.axes)
+        by_name: dict[str, list[Mapping[str, Any]]] = {}
+        for record in sorted(found["records"], key=lambda r: int(r["seed"])):
+            by_name.setdefault(record["estimator"], []).append(record)
+        draw = np.random.default_rng(seed).integers(0, cell.seeds, (resamples, cell.seeds))
+        draw = np.concatenate([np.arange(cell.seeds)[None], draw])
+        steps = GROUP * float(found["about"]["expected_steps"])
+        for (family, spending, price, budget), (grains, worth) in _surface(by_name, draw).items():
+            out.append(
+                Slice(
+                    axes["task"],
+                    axes["structure"],
+                    axes["unit"],
+                    cell.level,
+                    family,
+                    spending,
+                    price,
+                    budget,
+                    budget * steps,
+                    grains,
+                    worth,
+                )
+            )
+    return out
+
+
+_Place = tuple[str, str, str, int]
+
+
+def _surface(
+    by_name: Mapping[str, list[Mapping[str, Any]]], draw: Ints
+) -> dict[_Place, tuple[tuple[Grain, ...], Floats]]:
+    grains = [name.split("@")[1] for name in by_name if name.startswith("value@")]
+    named = tuple(int(g) if g.isdecimal() else g for g in grains)
+    unit = _known(Replicates(by_name["unit"]), (GROUP - 1) / GROUP)
+    out: dict[_Place, tuple[tuple[Grain, ...], Floats]] = {}
+    for price, prices in PRICE_LISTS.items():
+        per_group = prices.cost(unit.spending(draw))
+        for m in BUDGETS:
+            reference, money = unit.quality(m, draw), m * per_group
+
+            def put(
+                family: str,
+                spending: str,
+                columns: Sequence[Floats],
+                reference: Floats = reference,
+                price: str = price,
+                m: int = m,
+            ) -> None:
+                worth = np.stack([column / reference for column in columns], axis=1)
+                out[family, spending, price, m] = (named, worth)
+
+            pairs = [[_known(Replicates(by_name[f"mc@{g}(k={k})"])) for k in (LOW_K, HIGH_K)] for g in grains]
+            splits = [_splits(low, high, prices, money, draw) for low, high in pairs]
+            put("mc", "rollouts", [split[0] for split in splits])
+            put("mc", "best split", [np.nanmax(np.stack(split), axis=0) for split in splits])
+            if price != "data":  # continuations cost nothing there, so K would be infinite: that is `value`
+                put("mc", "continuations", [_deep(low, high, prices, money, draw) for low, high in pairs])
+            for family in ("value", "anchor", "tree"):
+                own = [Replicates(by_name[f"{family}@{g}"]) for g in grains]
+                own = [_known(one) for one in own] if family == "value" else own
+                put(family, "rollouts", [one.quality(money / prices.cost(one.spending(draw)), draw) for one in own])
+            if f"learned@{grains[0]}(data={m // 2})" in by_name:
+                own = [Replicates(by_name[f"learned@{g}(data={m // 2})"]) for g in grains]
+                put("learned", "rollouts", [one.quality(_trained(one, unit, prices, m, draw), draw) for one in own])
+    return out
+
+
+def _known(own: Replicates, factor: float = 1.0) -> Replicates:
+    """Replaces the estimated mean of a gradient by ``factor`` times the exact one."""
+    target = own.columns["exact_square"]
+    own.columns = {**own.columns, "projection": factor * target, "mean_square": factor**2 * target}
+    return own
+
+
+def at_k(low: Replicates, high: Replicates, k: float) -> Replicates:
+    """Returns what K continuations would have given, from K = 1 and K = 4: variance is a + b/K, cost c + d·K, per group."""
+    a, b = low.columns, high.columns
+    inverse = (1 / k - 1 / LOW_K) / (1 / HIGH_K - 1 / LOW_K)
+    linear = (k - LOW_K) / (HIGH_K - LOW_K)
+    columns = dict(a)
+    columns["variance"] = np.maximum(a["variance"] + inverse * (b["variance"] - a["variance"]), 1e-300)
+    for name in ("env_steps", "policy_calls", "model_calls", "trained_steps", "seconds"):
+        one, four = a[name] / a["groups"], b[name] / b["groups"]
+        columns[name] = one + linear * (four - one)
+    columns["groups"] = np.ones_like(a["groups"])
+    out = Replicates([{"groups": 1}])
+    out.columns = columns
+    return out
+
+
+def _splits(low: Replicates, high: Replicates, prices: Prices, money: Floats, draw: Ints) -> list[Floats]:
+    out = []
+    for k in _SPLITS:
+        one = at_k(low, high, k)
+        groups = money / prices.cost(one.spending(draw))
+        quality = one.quality(groups, draw)
+        out.append(np.where(groups * GROUP >= 1, quality, np.nan) if k > 1 else quality)
+    return out
+
+
+def _deep(low: Replicates, high: Replicates, prices: Prices, money: Floats, draw: Ints) -> Floats:
+    """Quality of one group with as many continuations as the money buys; NaN where it does not buy one per boundary."""
+    single, four = (prices.cost(at_k(low, high, k).spending(draw)) for k in (1.0, 4.0))
+    slope = (four - single) / 3
+    k = 1 + (money - single) / slope
+    out = np.full(len(draw), np.nan)
+    a, b = low.mean("variance", draw), high.mean("variance", draw)
+    target = low.mean("exact_square", draw)
+    inverse = (1 / np.maximum(k, 1) - 1 / LOW_K) / (1 / HIGH_K - 1 / LOW_K)
+    variance = np.maximum(a + inverse * (b - a), 1e-300)
+    good = (k >= 1) & (target > 0)
+    out[good] = (target / variance)[good]
+    return out
+
+
+def _trained(own: Replicates, unit: Replicates, prices: Prices, m: int, draw: Ints) -> Floats:
+    """Groups that are trained on where a budget of m groups of the unit pays for m/2 groups of training data first."""
+    data = prices.env_step + prices.policy_call
+    steps = unit.mean("steps", draw) / unit.mean("groups", draw)
+    money = m * prices.cost(unit.spending(draw)) - (m / 2) * steps * data
+    calls = own.mean("model_calls", draw) / own.mean("trained_steps", draw)
+    each = steps * (prices.env_step + prices.policy_call + prices.trained_step + prices.model_call * calls)
+    return money / each
+
+
+def regression(found: Sequence[Slice]) -> dict[str, tuple[float, float, float]]:
+    """Regresses log₂ of the best grain on log₂ k and log₂ M over slices whose grains are numbers; slope, 95 % interval.
+
+    Args:
+        found: slices that differ in unit, budget, structure and task, of one family, spending and price list.
+
+    Returns:
+        ``intercept``, ``unit``, ``budget``, and ``censored``: the share of optima at the finest or coarsest grain.
+    """
+    rows, best, edge = [], [], []
+    for one in found:
+        if not all(isinstance(g, int) for g in one.grains if g != "trajectory") or (one.best < 0).any():
+            continue
+        longest = one.steps / one.budget / GROUP
+        size = np.array([float(g) if isinstance(g, int) else longest for g in one.grains])
+        rows.append([1.0, np.log2(one.unit), np.log2(one.budget)])
+        best.append(np.log2(size[one.best]))
+        edge.append((one.best[0] == 0) | (one.best[0] == len(size) - 1))
+    if len(rows) < 4:
+        return {}
+    design = np.array(rows)
+    slope = np.linalg.lstsq(design, np.stack(best), rcond=None)[0]  # [3, R]
+    out = {}
+    for i, name in enumerate(("intercept", "unit", "budget")):
+        low, high = np.quantile(slope[i, 1:], [0.025, 0.975])
+        out[name] = (float(slope[i, 0]), float(low), float(high))
+    out["censored"] = (float(np.mean(edge)),) * 3
+    return out
+
+
+def rules(found: Sequence[Slice]) -> dict[str, float]:
+    """What rules of thumb keep of the best grain's worth, on average over slices of one family, spending and price list.
+
+    Returns:
+        ``unit``: g = k; ``constant``: the one grain that is best on average whatever k and budget are; ``fine`` and ``coarse``.
+    """
+    kept: dict[Grain, list[float]] = {}
+    own, fine, coarse = [], [], []
+    for one in found:
+        worth = one.worth[0]
+        if one.predicted not in one.grains or not np.isfinite(worth).any():
+            continue
+        share = np.nan_to_num(worth / np.nanmax(worth), nan=0.0)
+        own.append(share[one.grains.index(one.predicted)])
+        fine.append(share[0])
+        coarse.append(share[-1])
+        for g, x in zip(one.grains, share, strict=True):
+            kept.setdefault(g, []).append(float(x))
+    if not own:
+        return {}
+    everywhere = {g: np.mean(x) for g, x in kept.items() if len(x) == len(own)}
+    mean = {"unit": own, "fine": fine, "coarse": coarse}
+    out = {name: float(np.mean(x)) for name, x in mean.items()}
+    out["constant"] = float(max(everywhere.values())) if everywhere else float("nan")
+    return out
+
+
+def flat(found: Sequence[Slice]) -> list[dict[str, Any]]:
+    """Returns the surface as flat rows, one per slice and grain, with intervals: what is published."""
+    out = []
+    for one in found:
+        verdict, agreement = one.verdict, one.agreement
+        for i, g in enumerate(one.grains):
+            column = one.worth[:, i]
+            drawn = column[1:][np.isfinite(column[1:])]
+            low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (np.nan, np.nan)
+            place = {"task": one.task, "structure": one.structure, "unit": one.unit, "level": one.level}
+            place |= {"family": one.family, "spending": one.spending, "price": one.price, "groups": one.budget}
+            figures = {"worth": float(column[0]), "low": float(low), "high": float(high)}
+            test = {"best": int(one.best[0]) == i, "agreement": agreement, "verdict": verdict}
+            out.append({**place, "steps": round(one.steps), "grain": str(g), **figures, **test})
+    return out
+
+
+def moments(sweep: Sweep, folder: Path) -> list[dict[str, Any]]:
+    """Returns bias, variance and cost per cell and estimator, pooled over seeds: why the surface looks as it does.
+
+    ``cosine`` of the mean gradient, ``noise`` = E‖g − E g‖²/‖g*‖² of one group, ``steps_ratio`` environment steps per sampled
+    step, ``error`` of the credit: mean squared error after the best scale over the advantage's own square.
+    """
+    out = []
+    for cell, found in finished(sweep, folder):
+        by_name: dict[str, list[Mapping[str, Any]]] = {}
+        for record in found["records"]:
+            by_name.setdefault(record["estimator"], []).append(record)
+        for name, records in by_name.items():
+            mean = {key: float(np.mean([r[key] for r in records])) for key in records[0] if key not in ("estimator",)}
+            target, square = (
+                mean["exact_square"],
+                max(mean["mean_square"], mean["projection"] ** 2 / mean["exact_square"]),
+            )
+            cosine = mean["projection"] / np.sqrt(target * square) if target * square > 0 else float("nan")
+            fits = mean["ca"] ** 2 / (mean["cc"] * mean["aa"]) if mean["cc"] * mean["aa"] > 0 else 0.0
+            figures = {"cosine": cosine, "noise": mean["variance"] / target if target > 0 else float("nan")}
+            figures |= {"error": 1 - fits, "steps_ratio": mean["env_steps"] / mean["steps"]}
+            out.append({**dict(cell.axes), "level": cell.level, "estimator": name, **figures})
+    return out
+
+
+def save(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Writes flat rows as CSV, floats with five significant digits."""
+    import csv
+    import io
+
+    from credit_envs.table.storage import write_atomically
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.getvalue().encode())
+    return path
