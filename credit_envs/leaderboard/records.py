@@ -1,0 +1,193 @@
+"""Per-episode records: what was played, and the credit that was claimed for it, as one parquet file.
+
+Parquet holds ragged rows natively, packs a credit that repeats to almost nothing, is read by pandas and DuckDB as it stands,
+and keeps its sizes in a footer, so that a file which would swell beyond all bounds is refused before it is unpacked (a
+gzipped text cannot be). The cost: the extra ``eval`` brings pyarrow.
+
+One row per rollout that an entry returned. A rollout is named by what determines it: the context, the rollout word of the
+random keys, and its lineage, the branch numbers it followed and the steps from which on it followed them (a plain rollout
+has one branch, 0 from step 0). With the seed and the policy that fixes every action; the actions stand there all the same,
+so that a replay has something to disagree with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from credit_envs.arrays import AnyArray, Ints
+from credit_envs.errors import CreditEnvsError, need
+from credit_envs.leaderboard.tracks import Cell
+
+FILE_BYTES = 1 << 30
+UNPACKED_BYTES = 1 << 33
+_SCALARS = {"seed": "int64", "group": "int64", "context": "int64", "rollout": "int64"}
+_LISTS = {"branch": "int64", "start": "int32", "action": "int32", "credit": "float32"}
+COLUMNS = ("environment", "policy", *_SCALARS, *_LISTS)
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """The rollouts of one cell, ragged; row i owns entries ``steps[i]:steps[i + 1]`` and ``forks[i]:forks[i + 1]``.
+
+    Attributes:
+        group: int64 ``[N]``, number of the group that a rollout belongs to.
+        context: int64 ``[N]``, where it started.
+        rollout: int64 ``[N]``, rollout word of its random keys.
+        forks: int64 ``[N + 1]``, bounds of lineages.
+        branch: int64 ``[F]``, branch words.
+        start: int64 ``[F]``, steps from which on they hold; the first of every row is 0.
+        steps: int64 ``[N + 1]``, bounds of steps.
+        action: int64 ``[M]``, the policy's own actions.
+        credit: float32 ``[M]``, the claimed credit.
+    """
+
+    group: Ints
+    context: Ints
+    rollout: Ints
+    forks: Ints
+    branch: Ints
+    start: Ints
+    steps: Ints
+    action: Ints
+    credit: AnyArray
+
+    @property
+    def n_rollouts(self) -> int:
+        """Number of rollouts N."""
+        return len(self.group)
+
+    @property
+    def lengths(self) -> Ints:
+        """Steps of each rollout, int64 ``[N]``."""
+        return np.diff(self.steps)
+
+    def padded(self, flat: AnyArray) -> AnyArray:
+        """Returns step entries ``[M]`` as ``[N, T]``, 0 beyond the end."""
+        out = np.zeros((self.n_rollouts, int(self.lengths.max(initial=0))), dtype=flat.dtype)
+        out[self.mask] = flat
+        return out
+
+    @property
+    def mask(self) -> AnyArray:
+        """Steps that were taken, bool ``[N, T]``."""
+        mask: AnyArray = np.arange(int(self.lengths.max(initial=0))) < self.lengths[:, None]
+        return mask
+
+    def same(self, other: Episodes) -> bool:
+        """Whether two are equal bit for bit."""
+        return all(np.array_equal(mine, getattr(other, name)) for name, mine in vars(self).items())
+
+
+def write(path: Path, cells: Iterable[tuple[Cell, Episodes]]) -> None:
+    """Writes the records of an entry, one row group per cell.
+
+    Raises:
+        MissingExtraError: if pyarrow is not installed.
+    """
+    pa, pq = _arrow()
+    schema = _schema(pa)
+    packing: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 15,
+        "use_byte_stream_split": ["credit.list.element"],
+    }
+    packing["use_dictionary"] = ["environment", "policy", "action.list.element"]
+    with pq.ParquetWriter(path, schema, **packing) as file:
+        for cell, found in cells:
+            n = found.n_rollouts
+            columns: dict[str, Any] = {
+                "environment": pa.DictionaryArray.from_arrays(np.zeros(n, np.int32), [cell.environment]),
+                "policy": pa.DictionaryArray.from_arrays(np.zeros(n, np.int32), [cell.policy]),
+                "seed": np.full(n, cell.seed),
+                "group": found.group,
+                "context": found.context,
+                "rollout": found.rollout,
+            }
+            for name, bounds in (("branch", "forks"), ("start", "forks"), ("action", "steps"), ("credit", "steps")):
+                values = pa.array(np.asarray(getattr(found, name)).astype(_LISTS[name]))
+                columns[name] = pa.ListArray.from_arrays(pa.array(getattr(found, bounds).astype(np.int32)), values)
+            file.write_table(pa.table(columns, schema=schema), row_group_size=max(1, n))
+
+
+def read(path: Path) -> Iterator[tuple[Cell, Episodes]]:
+    """Reads records row group by row group, as strictly as a stranger's file deserves.
+
+    Raises:
+        CreditEnvsError: if the file is damaged, too large, or not of the form that :func:`write` gives it.
+    """
+    pa, pq = _arrow()
+    if path.stat().st_size > FILE_BYTES:
+        raise CreditEnvsError(f"{path.name}: {path.stat().st_size} bytes, expected at most {FILE_BYTES}")
+    try:
+        file = pq.ParquetFile(path)
+        if not file.schema_arrow.equals(_schema(pa)):
+            raise CreditEnvsError(f"{path.name}: its columns are not {', '.join(COLUMNS)} of the expected kinds")
+        footer = file.metadata
+        unpacked = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+        if unpacked > UNPACKED_BYTES:
+            raise CreditEnvsError(f"{path.name}: {unpacked} bytes when unpacked, expected at most {UNPACKED_BYTES}")
+        for i in range(footer.num_row_groups):
+            yield _cell(path.name, file.read_row_group(i).combine_chunks())
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise CreditEnvsError(f"{path.name}: damaged ({type(error).__name__}: {error})") from error
+
+
+def _cell(name: str, rows: Any) -> tuple[Cell, Episodes]:
+    words = {key: set(rows.column(key).to_pylist()) for key in ("environment", "policy", "seed")}
+    if any(len(found) != 1 for found in words.values()):
+        raise CreditEnvsError(f"{name}: a row group holds rollouts of several cells, expected one")
+    if any(rows.column(key).null_count for key in COLUMNS):
+        raise CreditEnvsError(f"{name}: holds empty fields")
+    bounds: dict[str, Ints] = {}
+    flat: dict[str, Any] = {}
+    for key in _LISTS:
+        column = rows.column(key).combine_chunks()
+        lengths = np.asarray(column.value_lengths(), dtype=np.int64)
+        bounds[key] = np.concatenate([[0], np.cumsum(lengths)])
+        values = column.flatten()
+        if values.null_count:
+            raise CreditEnvsError(f"{name}: holds empty fields")
+        flat[key] = np.asarray(values)
+    if not np.array_equal(bounds["branch"], bounds["start"]) or not np.array_equal(bounds["action"], bounds["credit"]):
+        raise CreditEnvsError(f"{name}: branch and start, or action and credit, differ in length")
+    if np.any(np.diff(bounds["branch"]) == 0) or np.any(np.diff(bounds["action"]) == 0):
+        raise CreditEnvsError(f"{name}: a rollout without lineage or without steps")
+    if not np.isfinite(flat["credit"]).all():
+        raise CreditEnvsError(f"{name}: a credit is not a number")
+    scalars = {key: np.asarray(rows.column(key), dtype=np.int64) for key in ("group", "context", "rollout")}
+    (environment,), (policy,), (seed,) = words.values()
+    episodes = Episodes(
+        **scalars,
+        forks=bounds["branch"],
+        branch=flat["branch"].astype(np.int64),
+        start=flat["start"].astype(np.int64),
+        steps=bounds["action"],
+        action=flat["action"].astype(np.int64),
+        credit=flat["credit"],
+    )
+    return Cell(environment, policy, int(seed)), episodes
+
+
+def ragged(rows: Sequence[AnyArray], dtype: Any) -> tuple[Ints, AnyArray]:
+    """Joins rows of different lengths; returns bounds and values."""
+    bounds = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return bounds, np.concatenate(rows).astype(dtype) if rows else np.zeros(0, dtype)
+
+
+def _arrow() -> tuple[Any, Any]:
+    pa = need("pyarrow", "eval")
+    return pa, need("pyarrow.parquet", "eval")
+
+
+def _schema(pa: Any) -> Any:
+    word = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [("environment", word), ("policy", word)]
+        + [(name, pa.type_for_alias(kind)) for name, kind in _SCALARS.items()]
+        + [(name, pa.list_(pa.type_for_alias(kind))) for name, kind in _LISTS.items()]
+    )

@@ -1,0 +1,223 @@
+"""Scores of recorded credit: replayed, then measured against the oracle by the same moments as every evaluation.
+
+Nothing that an entry states enters a score but its credit. What a cell is compared with, the unit and the exact advantage on
+the fixed rollouts, is computed here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from credit_envs import registry
+from credit_envs.arrays import Floats
+from credit_envs.credit.grpo import dr_grpo, rloo
+from credit_envs.evaluation.config import CEILING
+from credit_envs.evaluation.prices import PRICE_LISTS, Prices, Spending
+from credit_envs.evaluation.providers import Provided
+from credit_envs.evaluation.scores import Control, GradientFrame, score_credit, score_gradient
+from credit_envs.evaluation.summary import Interval, Replicates, Row, summarise
+from credit_envs.leaderboard.records import Episodes
+from credit_envs.leaderboard.replay import replay
+from credit_envs.leaderboard.tracks import GROUP_SIZE, Board
+from credit_envs.oracle.control import Rung, ladder
+from credit_envs.oracle.evaluation import Values, evaluate
+from credit_envs.oracle.gradient import exact_gradient
+from credit_envs.oracle.measure import spread
+from credit_envs.sampling.sampler import Sampler
+from credit_envs.sampling.trajectories import Sample
+from credit_envs.table.mdp import TabularMDP
+
+ENTRY = "entry"
+"""What an entry is called in its own records."""
+
+LEAST, MOST = 0.01, 100.0
+"""GRPO-equivalents are held within these in means over cells; undefined ones count as the least."""
+
+_FEWEST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A table and one policy of its ladder, with what scoring needs.
+
+    Attributes:
+        environment: canonical id.
+        table: the environment.
+        rung: the policy.
+        values: its exact values.
+        gradient: float64 ``[rows, A]``, the exact gradient.
+        plain_gradient: the same without discounting of visits, which is the mean of RLOO's.
+        groups: number of groups of 8 that the budget pays for.
+    """
+
+    environment: str
+    table: TabularMDP
+    rung: Rung
+    values: Values
+    gradient: torch.Tensor
+    plain_gradient: torch.Tensor
+    groups: int
+
+    def sampler(self, seed: int) -> Sampler:
+        """Returns the sampler of a seed."""
+        return Sampler(self.table, self.rung.policy, seed)
+
+
+def stages(environment: str, table: TabularMDP, board: Board) -> list[Stage]:
+    """Returns the stages of an environment, one per policy of its ladder."""
+    found = []
+    for rung in ladder(table, board.levels):
+        steps = spread(table, rung.policy).expected_steps
+        gradient = torch.from_numpy(exact_gradient(table, rung.policy))
+        plain = gradient
+        if table.discount != 1:
+            plain = torch.from_numpy(exact_gradient(table, rung.policy, discounted_visits=False))
+        groups = max(_FEWEST, round(board.budget / (GROUP_SIZE * steps)))
+        found.append(Stage(environment, table, rung, evaluate(table, rung.policy), gradient, plain, groups))
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def table_of(environment: str) -> TabularMDP:
+    """Builds an environment's table."""
+    quiet = {"progress": False} if registry.entry(environment).source == "gymnasium" else {}
+    return registry.make_table(environment, **quiet)
+
+
+def score(stage: Stage, seed: int, episodes: Episodes, spent: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Scores one cell.
+
+    Args:
+        stage: where it was played.
+        seed: seed of the cell.
+        episodes: what was played and claimed.
+        spent: ``env_steps``, ``policy_calls`` and ``seconds`` of the entry.
+
+    Returns:
+        Flat records of the entry, the unit and the ceiling.
+
+    Raises:
+        CreditEnvsError: if the replay disagrees with the records.
+    """
+    played = replay(stage.table, stage.rung.policy, seed, episodes)
+    fixed = stage.sampler(seed).groups(stage.groups, GROUP_SIZE)
+    mask = fixed.trajectories.mask
+    own_rollouts = not is_fixed(episodes, stage.groups)
+    frame = _Frame(stage, seed, fixed, controlled=True)
+    own = _Frame(stage, seed, played, controlled=False) if own_rollouts else frame
+    credit = torch.from_numpy(episodes.padded(episodes.credit).astype(np.float64))
+    steps = float(mask.sum())
+    sampled = {"env_steps": steps, "policy_calls": steps, "seconds": 0.0}
+    advantage = frame.provided["advantage"]
+    scored = {
+        ENTRY: own.score(credit, spent),
+        "unit": frame.score(dr_grpo(fixed.trajectories), sampled),
+        CEILING: frame.score(advantage, sampled),
+    }
+    where = {"environment": stage.environment, "policy": stage.rung.name, "seed": seed}
+    return [{**where, "estimator": name, **found} for name, found in scored.items()]
+
+
+def is_fixed(episodes: Episodes, groups: int) -> bool:
+    """Whether rollouts are exactly the ones that fixed methods are given."""
+    n = groups * GROUP_SIZE
+    return bool(
+        episodes.n_rollouts == n
+        and np.array_equal(episodes.rollout, np.arange(n))
+        and np.array_equal(episodes.group, np.arange(n) // GROUP_SIZE)
+        and not episodes.branch.any()
+    )
+
+
+class _Frame:
+    """A sample with its gradients' frame; with control variates where its rollouts are independent plays."""
+
+    def __init__(self, stage: Stage, seed: int, sample: Sample, *, controlled: bool) -> None:
+        self.stage, self.sample = stage, sample
+        self.frame = GradientFrame(sample, stage.gradient)
+        self.provided = Provided(stage.sampler(seed), sample, stage.values)
+        self.controls: list[Control] = []
+        if controlled:
+            known = [self.provided["advantage"]]
+            known += [rloo(sample.trajectories)] if stage.table.discount == 1 else []
+            self.controls = [Control(self.frame.gradient(c), stage.plain_gradient) for c in known]
+
+    def score(self, credit: torch.Tensor, spent: Mapping[str, float]) -> dict[str, Any]:
+        """Returns costs and moments of a credit float64 ``[N, T]``."""
+        spending = Spending(
+            env_steps=float(spent["env_steps"]),
+            policy_calls=float(spent["policy_calls"]),
+            model_calls=0.0,
+            trained_steps=float(self.sample.trajectories.mask.sum()),
+            seconds=float(spent["seconds"]),
+        )
+        return {
+            **asdict(spending),
+            **asdict(score_gradient(self.frame, credit, self.controls)),
+            **asdict(score_credit(self.sample, credit, self.provided["advantage"], self.stage.table.n_edges)),
+        }
+
+
+def rows(records: Sequence[Mapping[str, Any]], board: Board) -> list[Row]:
+    """Returns one row per environment and policy: the entry's."""
+    return [row for row in summarise(records, board.budget) if row.estimator == ENTRY]
+
+
+def overall(records: Sequence[Mapping[str, Any]], board: Board, resamples: int = 1000) -> dict[str, Interval]:
+    """Returns the means over cells with intervals over seeds, which all cells share.
+
+    Returns:
+        Geometric means of GRPO-equivalents by price list, medians of ``headroom`` (simulator's prices), ``pearson`` and
+        ``cosine`` over cells, and ``cost``, environment steps per trained step (geometric mean).
+    """
+    cells: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
+    for record in records:
+        here = cells.setdefault((record["environment"], record["policy"]), {})
+        here.setdefault(record["estimator"], []).append(record)
+    draw = np.random.default_rng(0).integers(0, board.seeds, (resamples, board.seeds))
+    draw = np.concatenate([np.arange(board.seeds)[None], draw])
+    found: dict[str, list[Floats]] = {}
+    for by_name in cells.values():
+        own, unit, ceiling = (
+            Replicates(sorted(by_name[name], key=lambda r: int(r["seed"]))) for name in (ENTRY, "unit", CEILING)
+        )
+        for price, prices in PRICE_LISTS.items():
+            value = _equivalents(own, unit, prices, board.budget, draw)
+            found.setdefault(price, []).append(np.log(np.clip(np.nan_to_num(value, nan=LEAST), LEAST, MOST)))
+        top = _equivalents(ceiling, unit, PRICE_LISTS["simulator"], board.budget, draw)
+        mine = np.nan_to_num(_equivalents(own, unit, PRICE_LISTS["simulator"], board.budget, draw), nan=0.0)
+        found.setdefault("headroom", []).append(np.where(top > 1.1, (mine - 1) / np.maximum(top - 1, 0.1), np.nan))
+        projection, square, _, target = own.moments(draw)
+        size = np.sqrt(target * square)
+        found.setdefault("cosine", []).append(np.where(size > 0, projection / np.where(size > 0, size, 1), 0))
+        found.setdefault("pearson", []).append(_pearson(own, draw))
+        found.setdefault("cost", []).append(np.log(own.mean("env_steps", draw) / own.mean("trained_steps", draw)))
+    logs = {*PRICE_LISTS, "cost"}
+    return {
+        name: _interval(np.exp(np.mean(values, axis=0)) if name in logs else np.nanmedian(values, axis=0))
+        for name, values in found.items()
+    }
+
+
+def _equivalents(own: Replicates, unit: Replicates, prices: Prices, budget: float, draw: Any) -> Floats:
+    own_cost, unit_cost = prices.cost(own.spending(draw)), prices.cost(unit.spending(draw))
+    groups = budget / unit.spending(draw).env_steps
+    return own.quality(groups * unit_cost / own_cost, draw) / unit.quality(groups, draw)
+
+
+def _pearson(own: Replicates, draw: Any) -> Floats:
+    steps = own.mean("steps", draw)
+    cc, aa, ca, c, a = (own.mean(key, draw) / steps for key in ("cc", "aa", "ca", "c", "a"))
+    size = np.sqrt(np.maximum((cc - c**2) * (aa - a**2), 0))
+    return np.asarray(np.where(size > 0, (ca - c * a) / np.where(size > 0, size, 1), 0))
+
+
+def _interval(values: Floats) -> Interval:
+    low, high = np.nanquantile(values[1:], [0.025, 0.975])
+    return Interval(float(values[0]), float(low), float(high))
