@@ -6,21 +6,31 @@ from collections.abc import Callable, Mapping
 
 from credit_envs.errors import unknown
 from credit_envs.policies.features import default_view
+from credit_envs.policies.gru import Gru
+from credit_envs.policies.memory import MemoryPolicy
 from credit_envs.policies.network import Network, cnn, fusion, planner, text
+from credit_envs.policies.phase import Phase
 from credit_envs.policies.phase_moe import PhaseMoE, PhaseOutput
 from credit_envs.policies.policy import Policy, admissible
 from credit_envs.policies.tabular import Tabular
+from credit_envs.policies.transformer import Transformer
 from credit_envs.table.mdp import TabularMDP
 
-KINDS: Mapping[str, Callable[..., Policy]] = {
+KINDS: Mapping[str, Callable[..., Policy | MemoryPolicy]] = {
     "tabular": Tabular,
     "mlp": Network,
     "cnn": cnn,
     "text": text,
     "fusion": fusion,
     "planner": planner,
+    "gru": Gru,
+    "transformer": Transformer,
+    "phase_moe": Phase,
 }
-"""Policies by name. Adding one: a file beside this one, and an entry here."""
+"""Policies by name; from ``gru`` on with memory. Adding one: a file beside this one, and an entry here.
+
+:class:`credit_envs.policies.language.Language`, a language model, needs a checkpoint and is made by hand.
+"""
 
 _OWN_VIEW = ("cnn", "text", "fusion")
 
@@ -32,7 +42,7 @@ def make_policy(
     seed: int = 0,
     view: str | None = None,
     preferred: str | None = None,
-) -> Policy:
+) -> Policy | MemoryPolicy:
     """Makes a policy by name.
 
     Args:
@@ -56,4 +66,14 @@ def make_policy(
     return KINDS[kind](table, learners, seed, view=view)
 
 
-__all__ = ["KINDS", "Network", "PhaseMoE", "PhaseOutput", "Policy", "Tabular", "admissible", "make_policy"]
+__all__ = [
+    "KINDS",
+    "MemoryPolicy",
+    "Network",
+    "PhaseMoE",
+    "PhaseOutput",
+    "Policy",
+    "Tabular",
+    "admissible",
+    "make_policy",
+]

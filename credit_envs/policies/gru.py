@@ -91,8 +91,8 @@ class Gru(MemoryPolicy):
         gates = self.inward(x.flatten(1, 2)).view(*x.shape[:3], -1)
         h = torch.zeros(*x.shape[:2], self.hidden, device=x.device)
         every = []
-        for t in range(steps):
-            h = self._step(gates[:, :, t], h)
+        for gate in gates.unbind(2):
+            h = self._step(gate, h)
             every.append(h)
         out = self.head(torch.stack(every, dim=2).flatten(1, 2)).view(*x.shape[:3], -1)
         return rows.together(out)
@@ -101,11 +101,11 @@ class Gru(MemoryPolicy):
         """Returns x ``[M, width + width]`` of flat observations, last actions and owners."""
         number = obs.clamp(min=0) % self.n_obs
         if self._kept is not None:
-            seen = self._kept[owner, number]
+            seen = _rows(self._kept, owner, number)
         else:
             used, place = torch.unique(number, return_inverse=True)
-            seen = self.encoder(used)[owner, place]
-        return torch.cat([seen, self.code.weight[owner, last + 1]], dim=1)
+            seen = _rows(self.encoder(used), owner, place)
+        return torch.cat([seen, _rows(self.code.weight, owner, last + 1)], dim=1)
 
     def _step(self, gates: Tensor, h: Tensor) -> Tensor:
         """Returns the next memory ``[learners, m, hidden]`` from W x + b and the last one."""
@@ -114,6 +114,11 @@ class Gru(MemoryPolicy):
         z = (update + from_update).sigmoid()
         candidate = (new + (reset + from_reset).sigmoid() * from_new).tanh()
         return z * h + (1 - z) * candidate
+
+
+def _rows(every: Tensor, owner: Tensor, number: Tensor) -> Tensor:
+    """Returns rows of ``[learners, n, width]``; unlike plain indexing its gradient is quick to add up."""
+    return every.flatten(0, 1).index_select(0, owner * every.shape[1] + number)
 
 
 __all__ = ["Gru"]

@@ -56,9 +56,13 @@ class Sampler:
         self._groups = self._rollouts = self._branches = self._nodes = self._searches = 0
         self._folds: dict[int, Fold] = {}
 
-    def follow(self, probability: Tensor) -> None:
-        """Changes the policy's probabilities, float64 ``[rows, A]`` on the sampler's device; counters go on."""
-        self.policy.follow(probability)
+    def follow(self, probability: Tensor | None) -> None:
+        """Changes the policy's probabilities, float64 ``[rows, A]`` on the sampler's device; counters go on.
+
+        A policy with memory is read anew whenever episodes begin and needs nothing (None).
+        """
+        if probability is not None:
+            self.policy.follow(probability)
         self._folds.clear()
 
     @property

@@ -26,6 +26,7 @@ class Options:
         lr: Learning rate of Adam (default: 0.1 for a table of logits, 0.002 for networks).
         max_grad_norm: Bound on the norm of each learner's gradient.
         points: Exact evaluations along the way, evenly spaced in environment steps.
+        rollouts: Rollouts per evaluation of a policy with memory, which has no exact return; not charged.
         device: cpu or cuda.
         output: Folder of the run (default: runs/NAME-ENV-SEED).
         resume: Go on from the checkpoint in the folder, if there is one.
@@ -45,6 +46,7 @@ class Options:
     lr: float | None = None
     max_grad_norm: float = 1e9
     points: int = 40
+    rollouts: int = 512
     device: str = "cpu"
     output: Path | None = None
     resume: bool = True
@@ -73,6 +75,7 @@ class Options:
         check_range("lr", self.rate, 0, 1e6, open_low=True)
         check_range("max_grad_norm", self.max_grad_norm, 0, 1e300, open_low=True)
         check_range("points", self.points, 1, 1e5, integer=True)
+        check_range("rollouts", self.rollouts, 2, 1e7, integer=True)
         if self.policy not in KINDS:
             raise unknown("policy", self.policy, KINDS)
         checked_device(self.device)

@@ -32,7 +32,7 @@ from credit_envs.oracle.control import optimal
 from credit_envs.oracle.evaluation import expected_return
 from credit_envs.oracle.policy import Policy as TabularPolicy
 from credit_envs.oracle.policy import uniform
-from credit_envs.policies import make_policy
+from credit_envs.policies import MemoryPolicy, Policy, make_policy
 from credit_envs.registry import make_table, parse
 from credit_envs.sampling.statistics import compact
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, stack
@@ -40,12 +40,13 @@ from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
 from credit_envs.training import checkpoint
 from credit_envs.training.alarms import Alarms, norms_of, vitals
-from credit_envs.training.learners import Learners
+from credit_envs.training.learners import Learners, simulate
 from credit_envs.training.options import Options
 from credit_envs.training.reporters import Reporters
 
 _KEPT_EVERY_SECONDS = 20.0
 _SOLVED = 0.9
+_SIMULATION = 1 << 44
 _NOT_PART = {"output", "resume", "tensorboard", "wandb", "quiet", "device"}
 
 
@@ -56,6 +57,7 @@ class Run:
         name: name of the agent.
         options: see :class:`~credit_envs.training.options.Options`.
         table: the environment (default: what ``options.env`` names).
+        policy: the policy to train (default: what ``options.policy`` names), such as a language model.
 
     Attributes:
         policy: the policy, to be updated by :meth:`update`.
@@ -66,21 +68,26 @@ class Run:
         CreditEnvsError: for bad options, and for a folder that holds another run.
     """
 
-    def __init__(self, name: str, options: Options, table: TabularMDP | None = None) -> None:
+    def __init__(
+        self, name: str, options: Options, table: TabularMDP | None = None, policy: Policy | MemoryPolicy | None = None
+    ) -> None:
         options.check()
         self.name, self.options = name, options
         self.table = make_table(options.env) if table is None else table
-        shown = parse(options.env)[0].observation if table is None else None
-        policy = make_policy(options.policy, self.table, options.learners, options.seed, options.view, shown)
+        if policy is None:
+            shown = parse(options.env)[0].observation if table is None else None
+            policy = make_policy(options.policy, self.table, options.learners, options.seed, options.view, shown)
         self.policy = policy.to(options.device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=options.rate)
-        self.sampler = Learners(self.table, self.policy.table(), options.learners, options.seed, options.device)
+        player = self.policy.table() if isinstance(self.policy, Policy) else self.policy
+        self.sampler = Learners(self.table, player, options.learners, options.seed, options.device)
         self.updates, self.curve = 0, list[dict[str, Any]]()
         self._models: dict[str, nn.Module] = {}
         self._spent = torch.zeros(options.learners, dtype=torch.float64)
         self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
         self._passed = torch.full((options.learners,), -1)
         self._latest = np.full(options.learners, np.nan)
+        self._error: Any = None
         self._parted: tuple[Trajectories, list[tuple[Tensor, Trajectories]]] | None = None
         self._vitals: dict[str, float] = {"grad_norm": 0.0}
         self._alarms = Alarms()
@@ -228,7 +235,7 @@ class Run:
         Args:
             batch: the batch that was trained on (for its entropy).
         """
-        self.sampler.follow(self.policy.table())
+        self._follow()
         self.updates += 1
         if batch is not None:
             with torch.no_grad():
@@ -337,7 +344,10 @@ class Run:
                 moments["exp_avg"].view(learners, -1)[left] = 0
 
     def _measure(self) -> None:
-        """Adds points to the curve: the exact return of every learner that has passed the next mark of the budget."""
+        """Adds points to the curve: the return of every learner that has passed the next mark of the budget.
+
+        It is exact, or with memory an average with half a 95 % interval beside it (``error``).
+        """
         share = self._spent / self.options.budget
         passed = (share * self.options.points + 1e-9).to(torch.int64).clamp(max=self.options.points)
         due = torch.nonzero(passed > self._passed).squeeze(1)
@@ -353,14 +363,30 @@ class Run:
                 point = self.curve[number]
                 point["steps"][learner], point["J"][learner] = float(self._spent[learner]), value
                 point["normalised"][learner] = float(self._latest[learner])
+                if self._error is not None:
+                    point.setdefault("error", [float("nan")] * self.options.learners)[learner] = float(
+                        self._error[learner]
+                    )
                 point |= {"update": self.updates, **self._vitals}
         self._passed = torch.maximum(self._passed, passed)
 
     def returns(self, learners: Sequence[int] | None = None) -> Any:
-        """Returns the exact expected return of learners' policies (default: of all), float64 ``[n]``."""
+        """Returns the expected return of learners' policies (default: of all), float64 ``[n]``.
+
+        It is exact for policies without memory; with memory it is simulated apart from training, on luck of its own.
+        """
+        chosen = list(range(self.options.learners)) if learners is None else list(learners)
+        if not isinstance(self.policy, Policy):
+            o, luck = self.options, self.options.seed + _SIMULATION * (1 + self.updates)
+            found = simulate(self.table, self.policy, o.learners, o.rollouts, luck, o.device)
+            self._error = found.error.numpy()
+            return found.mean.numpy()[chosen]
         probability = self.policy.table().cpu().numpy().reshape(self.options.learners, self.table.n_obs, -1)
-        chosen = range(self.options.learners) if learners is None else learners
         return np.array([expected_return(self.table, TabularPolicy("obs", probability[k])) for k in chosen])
+
+    def _follow(self) -> None:
+        """Lets the sampler follow the policy."""
+        self.sampler.follow(self.policy.table() if isinstance(self.policy, Policy) else None)
 
     def _report(self, share: float) -> None:
         if self._reporters is not None and self.curve:
@@ -413,7 +439,7 @@ class Run:
         self._alarms = Alarms(**state["alarms"])
         self.sampler.restore_reading(state["reading"])
         self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
-        self.sampler.follow(self.policy.table())
+        self._follow()
 
 
 def _renumbered(batch: Trajectories) -> Trajectories:
