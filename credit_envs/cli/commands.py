@@ -13,6 +13,7 @@ from typing import Annotated
 import tyro
 
 from credit_envs import registry
+from credit_envs.cli.leaderboard import leaderboard, submit, verify
 from credit_envs.cli.progress import progress
 from credit_envs.cli.training import compare, passed_on, train
 from credit_envs.errors import CreditEnvsError, check_range, need, unknown
@@ -292,6 +293,9 @@ def run(argv: Sequence[str] | None) -> int:
         "compile": compile_,
         "train": train,
         "compare": compare,
+        "submit": submit,
+        "verify": verify,
+        "leaderboard": leaderboard,
     }
     given = list(sys.argv[1:] if argv is None else argv)
     if given and not given[0].startswith("-") and given[0] not in subcommands:

@@ -286,9 +286,7 @@ def _same_tables(manifest: Manifest, known: Mapping[str, str]) -> None:
             raise CreditEnvsError(f"{name}: played on the table {stated}…, but here it is {print_[:12]}…")
 
 
-def _spending(
-    manifest: Manifest, rules: Board, tables: Mapping[str, TabularMDP], cells: Mapping[Cell, Episodes]
-) -> None:
+def _spending(manifest: Manifest, cells: Mapping[Cell, Episodes]) -> None:
     for cell, found in cells.items():
         spent, least = manifest.spent[cell], drawn_at_least(found)
         if spent["env_steps"] < least or spent["policy_calls"] < least:
