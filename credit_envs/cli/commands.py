@@ -13,6 +13,7 @@ from typing import Annotated
 import tyro
 
 from credit_envs import registry
+from credit_envs.cli.experiment import experiment
 from credit_envs.cli.leaderboard import leaderboard, submit, verify
 from credit_envs.cli.progress import progress
 from credit_envs.cli.training import compare, passed_on, train
@@ -293,6 +294,7 @@ def run(argv: Sequence[str] | None) -> int:
         "compile": compile_,
         "train": train,
         "compare": compare,
+        "experiment": experiment,
         "submit": submit,
         "verify": verify,
         "leaderboard": leaderboard,

@@ -1,8 +1,9 @@
 """The granularity surface as data: causal unit k × grain g × budget × estimator family × causal structure × price list.
 
-The sweep (:func:`granularity`) stretches three tasks by the dial ``unit``: one deciding step per unit (``first``), all steps
-must agree (``all``), only their parity counts (``parity``). Pivots keep 32 steps whatever k is; KeyRooms and the tasks that
-are uttered word by word (Household, Lookup) grow with it. Budgets are in groups of the unit (GRPO, n = 8): B = M · 8 · E[T] steps, M = 4 … 1024.
+The sweep (:func:`granularity`) stretches tasks by the dial ``unit``: one deciding step per unit (``first``), all steps must
+agree (``all``), only their parity counts (``parity``). Pivots keep 32 steps whatever k is; KeyRooms and the tasks that are
+uttered word by word (Household, Lookup) grow with it. Budgets are in groups of the unit (GRPO, n = 8): B = M · 8 · E[T] steps,
+M = 4 … 1024.
 
 **How a budget is spent** decides more than anything else, so it is an axis for ``mc``:
 
