@@ -303,6 +303,8 @@ def result_of(baseline: str, env: str, options: Options) -> dict[str, Any]:
     for kept, point in zip(out["curve"], curve, strict=True):
         kept |= {name: [float(f"{x:.5g}") for x in point[name]] for name in ("greedy", "error") if name in point}
     out["seconds"] = [cell["seconds"] for cell in curves]
+    if "greedy" in curve[-1]:
+        out["greedy"] = out["curve"][-1]["greedy"]
     return out
 
 

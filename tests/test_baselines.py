@@ -224,6 +224,29 @@ def test_the_command_ends_in_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_the_page_shows_every_result_and_agents_at_the_same_budget(tmp_path):
+    spec = importlib.util.spec_from_file_location("baselines_table", ROOT / "baselines" / "table.py")
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    found = [
+        results.read(path) for path in run.run(small(tmp_path, baseline=("uniform", "optimal", "imitation", "a2c")))
+    ]
+    rival = json.loads((tmp_path / "out" / "a2c-Chat-v0.json").read_text()) | {"agent": "grpo"}
+    other = {**rival, "agent": "gigpo", "options": {**rival["options"], "budget": 900}}
+    page = table.page(found, [results.learning(rival), results.learning(other)])
+    for name in (
+        "| uniform | 1 | 0.000 |",
+        "| optimal | 1 | 1.000 |",
+        "| imitation | 2 |",
+        "| a2c | 2 |",
+        "*agent* grpo",
+    ):
+        assert name in page, name
+    assert "gigpo" not in page
+    assert "## Chat-v0: 700 steps" in page
+    assert rival["command"] in page
+
+
 # -- what is kept ------------------------------------------------------------------------------------------------------------
 
 
