@@ -46,7 +46,7 @@ function bars(target, rows) {
 const LEFT = 116, HIGH = 18;
 function strip(target, rows, here) {
   const longest = Math.max(...data.rollouts.map(length));
-  const wide = Math.max(4, Math.min(22, Math.floor(1040 / longest)));
+  const wide = Math.max(4, Math.min(36, Math.floor(1040 / longest)));
   const svg = make("svg", { class: "strip", width: LEFT + wide * longest + 4, height: HIGH * rows.length + 18, role: "img" });
   rows.forEach((row, y) => {
     svg.append(make("text", { x: 0, y: HIGH * y + 13, class: row.now ? "this" : "" }, row.name));
@@ -101,9 +101,10 @@ function account(rollout, step) {
   }
   for (const value of [low, low + span]) svg.append(make("text", { x: 0, y: y(value) + 4 }, number(value)));
   byId("account").replaceChildren(svg);
+  const added = (skill, luck) => `V₀ ${number(rollout.value[0])}, skill ${number(skill)}, luck ${number(luck)}`;
   byId("sum").textContent =
-    `Before step ${step + 1}: V₀ ${number(rollout.value[0])}, skill ${number(lines.skill[step])}, luck ${number(lines.luck[step])}. ` +
-    `In the end: ${number(rollout.value[0])} ${number(lines.skill[n])} ${number(lines.luck[n])} = ` +
+    `Before step ${step + 1}: ${added(lines.skill[step], lines.luck[step])}. In the end: ` +
+    `${added(lines.skill[n], lines.luck[n])}; together the return, ` +
     `${number(rollout.value[0] + lines.skill[n] + lines.luck[n])}.`;
 }
 
@@ -146,6 +147,7 @@ function show() {
   byId("did").textContent =
     `Step ${t + 1} of ${n}: ${name} (taken with probability ${rollout.chance[t].toPrecision(3)}), paid ${number(rollout.reward[t])}. ` +
     `V ${number(rollout.value[t])}, advantage ${number(rollout.advantage[t])}, luck ${number(rollout.luck[t])}.` +
+    (Math.max(...rollout.segment) > 0 ? ` Segment ${rollout.segment[t] + 1}.` : "") +
     (t === n - 1 ? ` The end: ${data.texts[rollout.text[n]].split("\n")[0]}` : "");
   bars(byId("worth"), rollout.actions[t].map((action, j) => ({
     name: data.names[action], size: rollout.worth[t][j], shown: number(rollout.worth[t][j]), taken: action === rollout.action[t],

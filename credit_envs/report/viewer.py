@@ -158,11 +158,11 @@ def _summary(shown: Viewed) -> str:
 def _stage() -> str:
     """What the script fills."""
     buttons = (
-        ("first", "⏮", "first step (Home)"),
+        ("first", "start", "first step (Home)"),
         ("back", "◀", "step back (←)"),
         ("play", "▶ play", "play or pause (space)"),
         ("next", "▶", "next step (→)"),
-        ("last", "⏭", "last step (End)"),
+        ("last", "end", "last step (End)"),
         ("anchor", "same anchor", "next step of the group at the same anchor (a)"),
     )
     controls = tag(
