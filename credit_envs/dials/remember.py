@@ -62,7 +62,7 @@ def remember(table: TabularMDP, k: int, max_states: int = MAX_STATES) -> Remembe
     pair = 1 + base[table.edge_state[table.outcome_edge]] * table.n_actions + table.edge_action[table.outcome_edge]
 
     def advance(memory: Ints, outcome: Ints) -> AnyArray:
-        return (memory * size + pair[outcome]) % size**k
+        return np.asarray((memory * size + pair[outcome]) % size**k)
 
     tagged = table.replace(labels={**table.labels, _TAG: np.arange(table.n_states)})
     product = with_memory(tagged, 0, advance, f"remember={k}", max_states)

@@ -72,10 +72,11 @@ def image_free(table: TabularMDP, policy: PolicyLike) -> ImageFree:
     alive = table.n_admissible > 0
     for step in steps:
         known[(look * emission.n_codes + emission.blind[step.code])[alive & (step.share > 0)]] = False
-    for weigh in (lambda: visits, lambda: _visits(table, uniform(table)), lambda: np.ones_like(visits)):
+    for writer in ("the policy", "uniform play", "chance"):
         if known.all():
             break
-        weight, total, seen = weigh(), np.zeros_like(mixed), np.zeros(rows)
+        others = _visits(table, uniform(table)) if writer == "uniform play" else np.ones_like(visits)
+        weight, total, seen = visits if writer == "the policy" else others, np.zeros_like(mixed), np.zeros(rows)
         for step in steps:
             row = look * emission.n_codes + emission.blind[step.code]
             mass = step.share * weight[step.episode] * alive

@@ -76,26 +76,30 @@ class Reader(nn.Module):
             return self._planes(picture).expand(-1, len(obs), -1)
         used, place = torch.unique(self.index[obs], return_inverse=True)
         rows = self.rows[used]
+        code: Tensor
         if self.kind == "planes":
-            return self._planes(rows)[:, place]
-        if self.kind == "numbers":
-            return self.codes(rows).sum(-2)[:, place]
-        share = rows.to(torch.float32)
-        # Counts of norm one keep the scale of a text's vector whatever its length.
-        share = share / share.norm(dim=1, keepdim=True).clamp(min=1)
-        return (share @ self.codes.weight)[:, place]
+            code = self._planes(rows)
+        elif self.kind == "numbers":
+            code = self.codes(rows).sum(-2)
+        else:
+            share = rows.to(torch.float32)
+            # Counts of norm one keep the scale of a text's vector whatever its length.
+            code = (share / share.norm(dim=1, keepdim=True).clamp(min=1)) @ self.codes.weight
+        return code.index_select(1, place)
 
     def _planes(self, planes: Tensor) -> Tensor:
         channel, value = self.levels.unbind(1)
         at = planes[..., channel]
         x = torch.where(value < 0, at.to(torch.float32) / 255, (at == value).to(torch.float32))
+        code: Tensor
         if not len(self.convolutions):
-            return self.linear(x.flatten(1))
+            code = self.linear(x.flatten(1))
+            return code
         x = x.permute(0, 3, 1, 2)
         for convolution in self.convolutions:
             x = convolution(x).relu()
-        apart = x.reshape(len(x), self._learners, -1).transpose(0, 1)
-        return self.linear(apart)
+        code = self.linear(x.reshape(len(x), self._learners, -1).transpose(0, 1))
+        return code
 
 
 class Encoder(nn.Module):
@@ -160,7 +164,6 @@ class Encoder(nn.Module):
             CreditEnvsError: if the view has none.
         """
         for reader in self.readers:
-            if reader.kind == "planes":
-                shown: Tensor = reader.rows[reader.index[obs]]
-                return shown
+            if isinstance(reader, Reader) and reader.kind == "planes":
+                return reader.rows[reader.index[obs]]
         raise CreditEnvsError(f"view={self.view!r}: there is no picture in it; use a view such as 'both' or 'grid'")

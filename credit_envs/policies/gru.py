@@ -113,7 +113,8 @@ class Gru(MemoryPolicy):
         from_reset, from_update, from_new = self.onward(h).chunk(3, dim=-1)
         z = (update + from_update).sigmoid()
         candidate = (new + (reset + from_reset).sigmoid() * from_new).tanh()
-        return z * h + (1 - z) * candidate
+        mixed: Tensor = z * h + (1 - z) * candidate
+        return mixed
 
 
 def _rows(every: Tensor, owner: Tensor, number: Tensor) -> Tensor:

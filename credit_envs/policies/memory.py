@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from credit_envs.dials.remember import MAX_STATES, Remembered, remember
+from credit_envs.dials.memory import MAX_STATES
+from credit_envs.dials.remember import Remembered, remember
 from credit_envs.errors import CreditEnvsError
 from credit_envs.oracle.policy import Policy as TabularPolicy
 from credit_envs.policies.policy import admissible, normalised

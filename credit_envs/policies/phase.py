@@ -77,9 +77,11 @@ class Phase(MemoryPolicy):
 
     def logits(self, obs: Tensor, action: Tensor) -> Tensor:
         """Returns logits of whole episodes, see :meth:`MemoryPolicy.logits`."""
-        return self.model(obs, torch.zeros_like(obs[:, 0]), action, self.temperature).log_prob
+        said: PhaseOutput = self.model(obs, torch.zeros_like(obs[:, 0]), action, self.temperature)
+        return said.log_prob
 
     def outputs(self, batch: Trajectories) -> PhaseOutput:
         """Returns what the model says about a batch, with gradient, for the terms that keep the router in shape."""
         goal = torch.zeros_like(batch.obs[:, 0])
-        return self.model(batch.obs, goal, batch.action, self.temperature, self.allowed[batch.obs])
+        said: PhaseOutput = self.model(batch.obs, goal, batch.action, self.temperature, self.allowed[batch.obs])
+        return said

@@ -162,7 +162,7 @@ class Transformer(MemoryPolicy):
         self._kept = None
         width = obs.shape[1] * (len(self.readers) + 1)
         rows = max(1, _CELLS // (width * width))
-        parts = [self._whole(o, a)[0] for o, a in zip(obs.split(rows), action.split(rows), strict=True)]
+        parts = [self._whole(o, a)[0] for o, a in zip(torch.split(obs, rows), torch.split(action, rows), strict=True)]
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -203,7 +203,9 @@ class Transformer(MemoryPolicy):
         n, steps = obs.shape
         parts = len(self.readers)
         used, place = torch.unique(obs, return_inverse=True)
-        tokens = torch.cat([self._read(used)[place], self._act_tokens(action)[:, :, None]], dim=2).flatten(1, 2)
+        # Embedding looks rows up like an index does, and its gradient is quick to add up.
+        seen = nn.functional.embedding(place, self._read(used).flatten(1)).view(n, steps, parts, -1)
+        tokens = torch.cat([seen, self._act_tokens(action)[:, :, None]], dim=2).flatten(1, 2)
         step = torch.arange(steps, device=obs.device).repeat_interleave(parts + 1)[None]
         position = torch.arange(1, steps * (parts + 1) + 1, device=obs.device)[None]
         masks = self._masks(step, step, position[:, None, :] <= position[:, :, None])
@@ -219,7 +221,7 @@ class Transformer(MemoryPolicy):
 
     def _act_tokens(self, action: Tensor) -> Tensor:
         """Returns the tokens of actions int64 ``[...]``, ``[..., width]``."""
-        return self.code.weight[0, action] + self.role.weight[0, -1]
+        return nn.functional.embedding(action, self.code.weight[0]) + self.role.weight[0, -1]
 
     def _masks(self, asks: Tensor, holds: Tensor, order: Tensor) -> dict[str, Tensor]:
         """Returns the additive masks ``[n, 1, Q, S]`` of both kinds of layers.
@@ -234,8 +236,8 @@ class Transformer(MemoryPolicy):
         windows = self.windows
         least = torch.finfo(torch.float32).min
         out = {}
-        for kind, window in ((NEAR, windows and windows[-1]), (FAR, windows and windows[0])):
-            inside = seen if windows is None else seen & (back <= window)
+        for kind, layer in ((NEAR, -1), (FAR, 0)):
+            inside = seen if windows is None else seen & (back <= windows[layer])
             out[kind] = torch.zeros(inside.shape, device=asks.device).masked_fill(~inside, least)[:, None]
         return out
 

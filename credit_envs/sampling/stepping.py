@@ -19,6 +19,10 @@ from credit_envs.sampling.device import DeviceTable
 from credit_envs.sampling.draws import draws, row_thresholds
 
 _NEVER = -1e9
+_NO_TABLE = (
+    "policy: it remembers, so it is no table and has no exact values here; use what needs only rollouts, "
+    "or policies.memory.tabulated if its window is finite"
+)
 
 
 @runtime_checkable
@@ -92,20 +96,17 @@ class Stepper:
         Raises:
             CreditEnvsError: always.
         """
-        raise CreditEnvsError(
-            "policy: it remembers, so it is no table and has no exact values here; use what needs only rollouts, "
-            "or policies.memory.tabulated if its window is finite"
-        )
+        raise CreditEnvsError(_NO_TABLE)
 
     @property
     def probability(self) -> NoReturn:
         """Raises, as :attr:`policy`."""
-        return self.policy
+        raise CreditEnvsError(_NO_TABLE)
 
     @property
     def threshold(self) -> NoReturn:
         """Raises, as :attr:`policy`."""
-        return self.policy
+        raise CreditEnvsError(_NO_TABLE)
 
 
 class Steps:
