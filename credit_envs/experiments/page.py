@@ -123,11 +123,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
     out = [
         "## The test, the regression, and rules of thumb\n",
-        "A slice is one task, structure, k > 1 and budget. *argmax = k*: the share of slices in which the grain g = k is the best "
+        "A slice is one task, structure, k > 1 and budget. *argmax = k*: the share of slices in which the grain g = k is best "
         "in at least 95 % of resampled seeds; *not k*: in at most 5 %; the rest is open. *Slope on log₂ k* would be 1 if the "
-        "principle held exactly, 0 if k did not matter; *slope on log₂ B*: grains per doubling of the budget. *At the edge*: optima at the "
-        "finest or coarsest grain, where slopes are biased towards 0. *Keeps*: the share of the best grain's worth that a rule keeps "
-        "on average: g = k, the one constant grain that is best on average, the finest, the coarsest.\n",
+        "principle held exactly and is 0 if k does not matter; *slope on log₂ B*: doublings of the grain per doubling of the "
+        "budget. *At the edge*: optima at the finest or coarsest grain, where slopes are biased towards 0. *Keeps*: the share "
+        "of the best grain's worth that a rule keeps on average: g = k, the one constant grain that is best on average, the "
+        "finest, the coarsest.\n",
         "![maps](images/surface-pivots-first.png)\n",
         "![best grain against budget](images/optimum-pivots.png)\n",
     ]
@@ -195,9 +196,9 @@ def _why(path: Path) -> str:
         "credit error",
     )
     text = (
-        "## Why: bias, variance, cost\n\nPivots, one step in four decides (k = 4), 32 steps. *Noise*: variance of a group's gradient "
-        "over the square of the exact one. The cosine carries sampling error (mean gradients are estimated). *Credit error*: mean squared "
-        "error after the best scale, over the advantage's own square.\n\n"
+        "## Why: bias, variance, cost\n\nPivots, one step in four decides (k = 4), 32 steps. *Noise*: variance of a group's "
+        "gradient over the square of the exact one. The cosine carries sampling error (mean gradients are estimated). *Credit "
+        "error*: mean squared error after the best scale, over the advantage's own square.\n\n"
     )
     return text + _table(head, body)
 
@@ -212,8 +213,8 @@ def _dials() -> str:
 def _ledger(rows: Sequence[Mapping[str, Any]]) -> str:
     out = [
         "## The claims ledger\n",
-        "Verdicts are computed from the results by the rules in `credit_envs/experiments/ledger.py`; every test, cell and interval "
-        "is in [ledger.json](data/ledger.json). All of it is about the gradient of one given policy, not about learning curves.\n",
+        "Verdicts are computed from the results by the rules in `credit_envs/experiments/ledger.py`; every test, cell and "
+        "interval is in [ledger.json](data/ledger.json). All of it is about the gradient of a given policy, not learning.\n",
     ]
     body = []
     for row in rows:
