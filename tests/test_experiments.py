@@ -242,13 +242,14 @@ def test_a_cell_that_cannot_be_stops_no_other(tmp_path):
 
 
 def test_variance_is_a_plus_b_over_k():
-    """What four continuations and one say about sixteen is what sixteen say."""
-    names = tuple(f"mc@2(k={k})" for k in (1, 4, 16))
+    """What one and four continuations and exact values say about sixteen is what sixteen say."""
+    names = (*(f"mc@2(k={k})" for k in (1, 4, 16)), "value@2")
     found = work(Cell(PIVOTS, names, budget=40_000, seeds=6, extra_steps=10**7))["records"]
-    one, four, sixteen = (Replicates([r for r in found if r["estimator"] == name]) for name in names)
+    one, four, sixteen, limit = (Replicates([r for r in found if r["estimator"] == name]) for name in names)
     for column in (one, four, sixteen):
         assert set(column.columns["groups"]) == {714.0}
-    guess = surface.at_k(one, four, 16.0)
+    guess = surface.at_k(one, four, limit, 16.0)
+    assert guess.columns["trained_steps"].mean() * 714 == sixteen.columns["trained_steps"].mean()
     spent = sixteen.columns["env_steps"].mean() / sixteen.columns["groups"].mean()
     assert guess.columns["env_steps"].mean() == pytest.approx(spent, rel=1e-9)
     measured = sixteen.columns["variance"].mean()

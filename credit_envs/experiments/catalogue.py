@@ -49,9 +49,10 @@ def publish(name: str, folder: Path, docs: Path, quick: bool = True) -> list[Pat
     sweep = sweep_of(name, quick)
     if name == "granularity":
         found = surface.slices(sweep, folder)
-        written.append(surface.save(surface.flat(found), docs / "data" / "granularity.csv"))
+        written.append(surface.save(surface.flat(found), docs / "data" / "granularity.csv.gz"))
         written.append(surface.save(surface.moments(sweep, folder), docs / "data" / "moments.csv"))
-        written.append(page.write_ledger(page.tests_table(found), docs / "data" / "principle_tests.json"))
+        told = {"families": page.tests_table(found), "structures": page.structures_table(found)}
+        written.append(page.write_ledger([told], docs / "data" / "principle_tests.json"))
         written += draw_granularity(found, docs / "images")
     elif name == "dials":
         rows = dials.table(sweep, folder)

@@ -209,7 +209,16 @@ CLAIMS: tuple[Claim, ...] = (
         "Ji et al. 2025, arXiv 2509.21240",
         "more than 4 GRPO-equivalents at equal counted steps",
         "less than 4",
-        (Test("tree_grpo", factor=4.0), Test("tree_grpo")),
+        (Test("tree_grpo", factor=4.0),),
+        over(("Pivots", "KeyRooms", "Household", "Lookup", "Sums", "Shop"), ("tree_grpo",)),
+    ),
+    Claim(
+        "tree_equal",
+        "At equal counted steps Tree-GRPO is worth more than GRPO.",
+        "Ji et al. 2025, arXiv 2509.21240, without the factor",
+        "more than 1 GRPO-equivalent",
+        "less than 1",
+        (Test("tree_grpo"),),
         over(("Pivots", "KeyRooms", "Household", "Lookup", "Sums", "Shop"), ("tree_grpo",)),
     ),
     Claim(

@@ -10,8 +10,8 @@ A cell speaks for the claim where its interval lies on the predicted side, again
 and ``less`` are *supported* if some cells (at least half) speak for and none against, *contradicted* if none speak for and
 at least half against, *depends* if both speak, else *open*. ``equal`` is supported if every interval lies within the margin,
 contradicted if every one lies outside. A trend is judged by the interval of one slope over all cells, with an own level per
-place. A claim's verdict is that of its tests if they agree, else *depends*. Estimators whose mean gradient does not point
-along ∇J are worth nothing (0.0001 here).
+place. A claim's verdict is that of its tests if they agree, else *depends*. An estimator whose mean gradient does not point
+along ∇J is worth nothing: comparisons take that for 0.001, while trends and mean effects leave such cells out and say how many.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from credit_envs.experiments.dataset import finished
 
 VERDICTS = ("supported", "contradicted", "depends", "open")
 EXPECTED = ("greater", "less", "equal", "grows", "shrinks", "rate")
-_NOTHING = 1e-4
+_NOTHING = 1e-3
+_DEFINED = 0.95
 _PROBE = ("failed_good", "failed_bad", "failed_idle", "won_good", "won_bad", "won_idle")
 
 
@@ -116,14 +117,16 @@ class Outcome:
     Attributes:
         test: the test in words.
         verdict: one of :data:`VERDICTS`.
-        effect: geometric mean of the ratios over cells (of a trend: factor per doubling or per unit of the axis; of a rate: the
-            rate), with its 95 % interval.
+        effect: geometric mean of the ratios over cells in which both are worth something (of a trend: factor per doubling or
+            per unit of the axis; of a rate: the rate), with its 95 % interval.
+        nothing: cells in which one of them is worth nothing.
         cells: per cell its axes and ratio with interval.
     """
 
     test: str
     verdict: str
     effect: tuple[float, float, float]
+    nothing: int
     cells: tuple[tuple[Mapping[str, Any], tuple[float, float, float]], ...]
 
 
@@ -164,15 +167,28 @@ def _outcome(test: Test, done: Sequence[tuple[Cell, Mapping[str, Any]]], resampl
         along.append(float(known[test.along]) if test.along else 0.0)
         effects.append(effect)
     if not effects:
-        return Outcome(test.words, "open", (float("nan"),) * 3, ())
+        return Outcome(test.words, "open", (float("nan"),) * 3, 0, ())
     stack = np.stack(effects)
-    spans = [interval(row) for row in stack]
+    sound = np.isfinite(stack).mean(axis=1) >= _DEFINED
+    sound &= np.isfinite(stack[:, 0])
+    floored = [side if ok else _floor(side) for side, ok in zip(stack, sound, strict=True)]
+    spans = [interval(row) for row in floored]
     listed = tuple(zip(places, (_raised(test, span) for span in spans), strict=True))
+    nothing = int((~sound).sum())
+    # The few resamples in which some sound cell has no finite ratio are left out of what pools cells.
+    pooled = stack[sound][:, np.isfinite(stack[sound]).all(axis=0)]
     if test.expect in ("grows", "shrinks"):
-        slope = _slope(stack, np.array(along), [_place(p, test.along) for p in places])
-        span = interval(slope)
-        return Outcome(test.words, _trend(span, test.expect), _raised(test, span), listed)
-    return Outcome(test.words, verdict(spans, test), _raised(test, interval(stack.mean(axis=0))), listed)
+        if sound.sum() < 3:
+            return Outcome(test.words, "open", (float("nan"),) * 3, nothing, listed)
+        kept = [_place(p, test.along) for p, ok in zip(places, sound, strict=True) if ok]
+        span = interval(_slope(pooled, np.array(along)[sound], kept))
+        return Outcome(test.words, _trend(span, test.expect), _raised(test, span), nothing, listed)
+    mean = interval(pooled.mean(axis=0)) if sound.any() else (float("nan"),) * 3
+    return Outcome(test.words, verdict(spans, test), _raised(test, mean), nothing, listed)
+
+
+def _floor(side: Floats) -> Floats:
+    return np.where(np.isnan(side), 0.0, np.clip(side, np.log(_NOTHING), -np.log(_NOTHING)))
 
 
 def coordinates(cell: Cell, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +211,7 @@ def interval(values: Floats) -> tuple[float, float, float]:
 
 
 def ratio(test: Test, cell: Cell, found: Mapping[str, Any], draw: Ints) -> Floats | None:
-    """Returns log(first / second / factor) over draws, None where the cell holds one of them not."""
+    """Returns log(first / second / factor) over draws, None where the cell lacks one of them."""
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for record in sorted(found["records"], key=lambda r: int(r["seed"])):
         by_name.setdefault(record["estimator"], []).append(record)
@@ -203,8 +219,11 @@ def ratio(test: Test, cell: Cell, found: Mapping[str, Any], draw: Ints) -> Float
         return None
     unit = Replicates(by_name["unit"])
     sides = [measured(test, Replicates(by_name[name]), unit, cell.budget, draw) for name in (test.first, test.second)]
-    first, second = (np.maximum(np.nan_to_num(side, nan=0.0), _NOTHING) for side in sides)
-    return np.asarray(np.log(first / second / test.factor))
+    first, second = (np.where(side > 0, side, np.nan) for side in sides)
+    # ±∞ where one of them is worth nothing, NaN where both are.
+    lost, won = np.isnan(first) & ~np.isnan(second), np.isnan(second) & ~np.isnan(first)
+    out = np.log(first / second / test.factor)
+    return np.asarray(np.where(lost, -np.inf, np.where(won, np.inf, out)))
 
 
 def measured(test: Test, own: Replicates, unit: Replicates, budget: float, draw: Ints) -> Floats:

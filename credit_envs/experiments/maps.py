@@ -164,7 +164,8 @@ def optimum_lines(found: Sequence[Slice], path: Path, task: str = "Pivots", pric
         handles.append(plt.Line2D([], [], color=SOFT, linestyle=":", label="where g = k would be"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
         figure.suptitle(f"{task}, {price} prices: the best grain against the budget", fontsize=10.5, color=INK)
-        figure.savefig(path, dpi=130)
+        with np.errstate(over="ignore"):  # matplotlib tries ticks beyond the axis
+            figure.savefig(path, dpi=130)
         plt.close(figure)
     return path
 
@@ -215,8 +216,8 @@ def levels_bars(found: Sequence[Slice], path: Path, tasks: Sequence[str], price:
                 axes.axhline(1, color=SOFT, linewidth=0.9)
                 axes.axvspan(0.6, 1.4, color="#f2f1ec", zorder=0)
                 axes.set_yscale("log")
-                axes.set_ylim(0.02, 20)
-                axes.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+                axes.set_ylim(0.02, 6)
+                axes.set_yticks([0.1, 1], ["0.1", "1"])
                 axes.minorticks_off()
                 axes.set_xticks(range(4), ["token", "turn", "segment", "all"])
                 axes.tick_params(length=0)
@@ -241,7 +242,9 @@ def _level_line(
     if own is None or not np.isfinite(own.worth[0]).any():
         return
     x = np.arange(len(own.grains)) + 0.05 * lane
-    low, high = np.nanquantile(own.worth[1:], [0.025, 0.975], axis=0)
+    low, high = np.full((2, len(x)), np.nan)
+    some = np.isfinite(own.worth[1:]).any(axis=0)
+    low[some], high[some] = np.nanquantile(own.worth[1:, some], [0.025, 0.975], axis=0)
     axes.plot(x, own.worth[0], color=colour, linewidth=1.3, marker="o", markersize=4, label=title)
     axes.vlines(x, low, high, color=colour, linewidth=1.0, alpha=0.7)
 
@@ -252,7 +255,8 @@ def dial_lines(rows: Sequence[Mapping[str, Any]], path: Path, price: str = "simu
     panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         panels.setdefault((str(row["dial"]), str(row["task"])), []).append(row)
-    names = list(dict.fromkeys(str(row["estimator"]) for row in rows if row["estimator"] not in ("dr_grpo", "exact")))
+    hidden = {"dr_grpo", "exact", *(str(row["estimator"]) for row in rows if row["dial"] == "K")} - {"vineppo(k=4)"}
+    names = list(dict.fromkeys(str(row["estimator"]) for row in rows if row["estimator"] not in hidden))
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
     columns = 4
     lines = -(-len(panels) // columns)
@@ -288,12 +292,17 @@ def _dial_panel(
     known = {"task", "dial", "level", "estimator"}
     axis = next((key for key in own[0] if key not in known and key in _AXES), None)
     for name, colour in colours.items():
-        mine = [row for row in own if row["estimator"] == name]
+        # Along K one line joins estimators that differ in it.
+        mine = [
+            row
+            for row in own
+            if row["estimator"] == name or (axis is None and name == "vineppo(k=4)" and "k=" in str(row["estimator"]))
+        ]
         if axis is None:
-            points = [(float(name.partition("k=")[2].rstrip(")") or 1), row) for row in mine if "k=" in name]
+            points = [(float(str(row["estimator"]).partition("k=")[2].rstrip(")")), row) for row in mine]
         else:
             points = [(float(row[axis]), row) for row in mine]
-        points = sorted((x, row) for x, row in points if np.isfinite(row[price]))
+        points = sorted(((x, row) for x, row in points if np.isfinite(row[price])), key=lambda point: point[0])
         if not points:
             continue
         x = [p[0] for p in points]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -37,13 +38,42 @@ def tests_table(found: Sequence[Slice]) -> list[dict[str, Any]]:
             told = [one.verdict for one in numbered if one.unit > 1 and one.verdict != "undefined"]
             if not told:
                 continue
-            slope, rule = regression(numbered), rules([one for one in numbered if one.unit > 1])
+            slope, rule = regression(_steady(numbered)), rules([one for one in numbered if one.unit > 1])
             row: dict[str, Any] = {"family": title, "price": price, "slices": len(told)}
             row |= {f"share {word}": told.count(word) / len(told) for word in ("k", "open", "not k")}
             for name in ("unit", "budget", "censored"):
                 row[name] = slope.get(name, (float("nan"),) * 3)
             out.append({**row, **{f"keeps {name}": value for name, value in rule.items()}})
     return out
+
+
+def structures_table(found: Sequence[Slice], price: str = "simulator") -> list[dict[str, Any]]:
+    """Returns one row per family, task and causal structure: the test, the regression (fixed length only), rules of thumb."""
+    out = []
+    for family, spending, title in FAMILIES:
+        for task in ("Pivots", "KeyRooms"):
+            for structure in ("first", "all", "parity"):
+                here = [
+                    one
+                    for one in found
+                    if (one.family, one.spending, one.price, one.task) == (family, spending, price, task)
+                    and (one.structure == structure or one.unit == 1)
+                ]
+                told = [one.verdict for one in here if one.unit > 1 and one.verdict != "undefined"]
+                if not told:
+                    continue
+                row: dict[str, Any] = {"family": title, "task": task, "structure": structure, "slices": len(told)}
+                row |= {f"share {word}": told.count(word) / len(told) for word in ("k", "open", "not k")}
+                slope = regression(_steady(here))
+                row |= {name: slope.get(name, (float("nan"),) * 3) for name in ("unit", "budget")}
+                row |= {f"keeps {k}": v for k, v in rules([one for one in here if one.unit > 1]).items()}
+                out.append(row)
+    return out
+
+
+def _steady(found: Sequence[Slice]) -> list[Slice]:
+    """Slices of Pivots, whose length does not grow with k."""
+    return [one for one in found if one.task == "Pivots"]
 
 
 def ledger_rows(judged: Sequence[tuple[Claim, str, Sequence[Outcome]]], command: str) -> list[dict[str, Any]]:
@@ -91,9 +121,10 @@ def write_page(docs: Path) -> Path:
     if sentences.is_file():
         parts.append(sentences.read_text().strip() + "\n")
     if (data / "principle_tests.json").is_file():
-        parts.append(_tests(json.loads((data / "principle_tests.json").read_text())))
-    if (data / "granularity.csv").is_file():
-        parts.append(_levels(data / "granularity.csv"))
+        told = json.loads((data / "principle_tests.json").read_text())[0]
+        parts += [_tests(told["families"]), _structures(told["structures"])]
+    if (data / "granularity.csv.gz").is_file():
+        parts.append(_levels(data / "granularity.csv.gz"))
     if (data / "moments.csv").is_file():
         parts.append(_why(data / "moments.csv"))
     if (data / "dials.csv").is_file():
@@ -146,9 +177,34 @@ def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(out)
 
 
+_MAPS = {"first": "one step decides", "all": "all steps must agree", "parity": "parity"}
+
+
+def _structures(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The same by task and causal structure."""
+    body = []
+    for row in rows:
+        shares = [f"{100 * row[f'share {word}']:.0f} %" for word in ("k", "open", "not k")]
+        slopes = [_span(row["unit"]), _span(row["budget"])]
+        kept = [_number(row.get(f"keeps {name}")) for name in ("unit", "constant", "fine", "coarse")]
+        place = [str(row["family"]), str(row["task"]), _MAPS[str(row["structure"])], str(row["slices"])]
+        body.append([*place, *shares, *slopes, *kept])
+    head = ("estimator", "task", "structure", "n", "argmax = k", "open", "not k", "slope on log₂ k", "slope on log₂ B")
+    head += ("keeps: g = k", "constant", "finest", "coarsest")
+    pictures = "  ".join(
+        f"[{task}, {words}](images/surface-{task.lower()}-{structure}.png)"
+        for task in ("Pivots", "KeyRooms")
+        for structure, words in _MAPS.items()
+    )
+    return (
+        "### By causal structure, simulator prices\n\nSlopes on Pivots only: KeyRooms gets longer with k, so that a preference "
+        "for the coarsest grain would pass for a slope on k.\n\n" + _table(head, body) + f"\nMaps: {pictures}\n"
+    )
+
+
 def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    plain = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return list(csv.DictReader(plain.decode().splitlines()))
 
 
 def _levels(path: Path) -> str:
@@ -218,7 +274,7 @@ def _ledger(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     body = []
     for row in rows:
-        tests = "<br>".join(f"{t['test']}: {_span(t['effect'])}, {t['verdict']}" for t in row["tests"])
+        tests = "<br>".join(f"{t['test']}: {_span(t['effect'])}, {t['verdict']}{_nothing(t)}" for t in row["tests"])
         body.append([f"**{row['claim']}** ({row['source']})", f"**{row['verdict']}**", tests, row["refuted_by"]])
     out.append(_table(("claim", "verdict", "tests: mean ratio over cells with 95 % interval", "would refute it"), body))
     counts = {
@@ -227,6 +283,10 @@ def _ledger(rows: Sequence[Mapping[str, Any]]) -> str:
     out.append("Of " + f"{len(rows)} claims: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + ".\n")
     out.append("**Not measured:** " + "; ".join(f"{claim} ({why})" for claim, why in UNMEASURED.items()) + ".\n")
     return "\n".join(out)
+
+
+def _nothing(test: Mapping[str, Any]) -> str:
+    return f" ({test['nothing']} of {len(test['cells'])} cells: one is worth nothing)" if test["nothing"] else ""
 
 
 def known_claims() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ M = 4 … 1024.
     continuations   one group, K as large as the budget allows
     best split      the K in 1, 2, 4, …, 1024 that is best for this g and budget, the rest in groups
 
-The variance of a group's gradient is exactly a + b/K, its cost exactly c + d·K, so two measured K give all.
+The variance of a group's gradient is exactly a + b/K, its cost exactly c + d·K; exact values give a, two measured K the rest.
 
 **Known means.** ``mc`` and ``value`` are unbiased and GRPO without deviation has mean (n − 1)/n ∇J (tests hold that), so their
 mean gradients are taken as known, which leaves only variances to estimate. ``learned`` at budget M learns from M/2 groups,
@@ -205,12 +205,15 @@ def _surface(
                 worth = np.stack([column / reference for column in columns], axis=1)
                 out[family, spending, price, m] = (named, worth)
 
-            pairs = [[_known(Replicates(by_name[f"mc@{g}(k={k})"])) for k in (LOW_K, HIGH_K)] for g in grains]
-            splits = [_splits(low, high, prices, money, draw) for low, high in pairs]
+            known = [
+                tuple(_known(Replicates(by_name[f"{name}"])) for name in (f"mc@{g}(k=1)", f"mc@{g}(k=4)", f"value@{g}"))
+                for g in grains
+            ]
+            splits = [_splits(three, prices, money, draw) for three in known]  # type: ignore[arg-type]
             put("mc", "rollouts", [split[0] for split in splits])
-            put("mc", "best split", [np.nanmax(np.stack(split), axis=0) for split in splits])
+            put("mc", "best split", [np.fmax.reduce(split) for split in splits])
             if price != "data":  # continuations cost nothing there, so K would be infinite: that is `value`
-                put("mc", "continuations", [_deep(low, high, prices, money, draw) for low, high in pairs])
+                put("mc", "continuations", [_deep(three, prices, money, draw) for three in known])
             for family in ("value", "anchor", "tree"):
                 own = [Replicates(by_name[f"{family}@{g}"]) for g in grains]
                 own = [_known(one) for one in own] if family == "value" else own
@@ -228,45 +231,54 @@ def _known(own: Replicates, factor: float = 1.0) -> Replicates:
     return own
 
 
-def at_k(low: Replicates, high: Replicates, k: float) -> Replicates:
-    """Returns what K continuations would have given, from K = 1 and K = 4: variance is a + b/K, cost c + d·K, per group."""
-    a, b = low.columns, high.columns
-    inverse = (1 / k - 1 / LOW_K) / (1 / HIGH_K - 1 / LOW_K)
-    linear = (k - LOW_K) / (HIGH_K - LOW_K)
-    columns = dict(a)
-    columns["variance"] = np.maximum(a["variance"] + inverse * (b["variance"] - a["variance"]), 1e-300)
-    for name in ("env_steps", "policy_calls", "model_calls", "trained_steps", "seconds"):
-        one, four = a[name] / a["groups"], b[name] / b["groups"]
-        columns[name] = one + linear * (four - one)
-    columns["groups"] = np.ones_like(a["groups"])
+def at_k(low: Replicates, high: Replicates, limit: Replicates, k: float) -> Replicates:
+    """Returns what K continuations would have given: per group, variance is a + b/K and cost c + d·K.
+
+    Args:
+        low: K = 1, which gives b (averaged with the other estimate), c and d.
+        high: K = 4, likewise.
+        limit: exact values, K = ∞, which give a.
+        k: K ≥ 1.
+    """
+    first, second = low.columns, high.columns
+    a = limit.columns["variance"]
+    b = (LOW_K * (first["variance"] - a) + HIGH_K * (second["variance"] - a)) / 2
+    columns = dict(first)
+    columns["variance"] = a + b / k
+    # What is trained does not depend on K; that it was measured on other groups must not be extrapolated.
+    for name in ("model_calls", "trained_steps"):
+        columns[name] = first[name] / first["groups"]
+    for name in ("env_steps", "policy_calls", "seconds"):
+        one, four = first[name] / first["groups"], second[name] / second["groups"]
+        columns[name] = one + (k - LOW_K) / (HIGH_K - LOW_K) * (four - one)
+    columns["groups"] = np.ones_like(first["groups"])
     out = Replicates([{"groups": 1}])
     out.columns = columns
     return out
 
 
-def _splits(low: Replicates, high: Replicates, prices: Prices, money: Floats, draw: Ints) -> list[Floats]:
+_Three = tuple[Replicates, Replicates, Replicates]
+
+
+def _splits(known: _Three, prices: Prices, money: Floats, draw: Ints) -> list[Floats]:
     out = []
     for k in _SPLITS:
-        one = at_k(low, high, k)
+        one = at_k(*known, k)
         groups = money / prices.cost(one.spending(draw))
         quality = one.quality(groups, draw)
         out.append(np.where(groups * GROUP >= 1, quality, np.nan) if k > 1 else quality)
     return out
 
 
-def _deep(low: Replicates, high: Replicates, prices: Prices, money: Floats, draw: Ints) -> Floats:
+def _deep(known: _Three, prices: Prices, money: Floats, draw: Ints) -> Floats:
     """Quality of one group with as many continuations as the money buys; NaN where it does not buy one per boundary."""
-    single, four = (prices.cost(at_k(low, high, k).spending(draw)) for k in (1.0, 4.0))
-    slope = (four - single) / 3
-    k = 1 + (money - single) / slope
-    out = np.full(len(draw), np.nan)
-    a, b = low.mean("variance", draw), high.mean("variance", draw)
-    target = low.mean("exact_square", draw)
-    inverse = (1 / np.maximum(k, 1) - 1 / LOW_K) / (1 / HIGH_K - 1 / LOW_K)
-    variance = np.maximum(a + inverse * (b - a), 1e-300)
-    good = (k >= 1) & (target > 0)
-    out[good] = (target / variance)[good]
-    return out
+    single, four = (prices.cost(at_k(*known, k).spending(draw)) for k in (1.0, 4.0))
+    k = 1 + (money - single) / ((four - single) / 3)
+    # Variance is linear in 1/K, so its mean over drawn seeds is, too.
+    limit, once = known[2].mean("variance", draw), at_k(*known, 1.0).mean("variance", draw)
+    variance = limit + np.maximum(once - limit, 0) / np.maximum(k, 1)
+    target = known[0].mean("exact_square", draw)
+    return np.where((k >= 1) & (target > 0) & (variance > 0), target / np.where(variance > 0, variance, 1), np.nan)
 
 
 def _trained(own: Replicates, unit: Replicates, prices: Prices, m: int, draw: Ints) -> Floats:
@@ -283,7 +295,8 @@ def regression(found: Sequence[Slice]) -> dict[str, tuple[float, float, float]]:
     """Regresses log₂ of the best grain on log₂ k and log₂ M over slices whose grains are numbers; slope, 95 % interval.
 
     Args:
-        found: slices that differ in unit, budget, structure and task, of one family, spending and price list.
+        found: slices that differ in unit, budget, structure and task, of one family, spending and price list. Where tasks grow
+            with k, a coarsest grain that is best looks like a slope on k: take tasks of fixed length.
 
     Returns:
         ``intercept``, ``unit``, ``budget``, and ``censored``: the share of optima at the finest or coarsest grain.
@@ -379,8 +392,9 @@ def moments(sweep: Sweep, folder: Path) -> list[dict[str, Any]]:
 
 
 def save(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Writes flat rows as CSV, floats with five significant digits."""
+    """Writes flat rows as CSV, floats with four significant digits; packed if the name ends in ``.gz``."""
     import csv
+    import gzip
     import io
 
     from credit_envs.table.storage import write_atomically
@@ -390,7 +404,8 @@ def save(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+        writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.getvalue().encode())
+    plain = text.getvalue().encode()
+    write_atomically(path, gzip.compress(plain, mtime=0) if path.suffix == ".gz" else plain)
     return path
