@@ -1,0 +1,99 @@
+"""The site: every Python example on hand-written pages runs; every environment and algorithm has a page."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from credit_envs import registry
+from credit_envs.recipes import PIECES, PRESETS
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = (*DOCS.glob("*.md"), *DOCS.glob("howto/*.md"), DOCS.parent / "README.md")
+EXAMPLES = sorted(
+    path
+    for path in (*DOCS.glob("*.md"), *DOCS.glob("howto/*.md"), DOCS.parent / "README.md")
+    if "```python" in path.read_text()
+)
+
+
+@pytest.fixture(scope="module")
+def made():
+    sys.path.insert(0, str(DOCS))
+    try:
+        yield {name: importlib.import_module(f"made.{name}") for name in ("algorithms", "environments", "autodoc")}
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(path, tmp_path, monkeypatch, capsys):
+    if "stable_baselines3" in path.read_text():
+        pytest.importorskip("stable_baselines3")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+    there = {"__name__": "example"}
+    for block in blocks:
+        block = block.replace('"/tmp/', f'"{tmp_path}/').replace("budget=20_000, seeds=10", "budget=500, seeds=2")
+        exec(compile(block, str(path), "exec"), there)
+    capsys.readouterr()
+
+
+def test_commands_exist():
+    """Subcommands and recipes that pages name are there."""
+    from credit_envs.cli import commands
+
+    known = set(re.findall(r'^        "(\w+)": \w+,', Path(commands.__file__).read_text(), re.MULTILINE))
+    for path in PAGES:
+        for command in re.findall(r"(?:^|`|/)credit-envs (\w+)", path.read_text(), re.MULTILINE):
+            assert command in known, (path, command)
+
+
+def test_every_piece_has_one_page(made):
+    pages = dict(made["algorithms"].files(DOCS))
+    index = pages.pop("algorithms/index.md")
+    for name, piece in PIECES.items():
+        assert (
+            f"| `{name}` | {piece.slot} |"
+            in pages[f"algorithms/{made['algorithms'].slug(made['algorithms'].module_of(piece))}.md"]
+        )
+        assert sum(f"| `{name}` |" in page for page in pages.values()) == 1, name
+        assert f"[{name}](" in index
+    for name in PRESETS:
+        assert f"| `{name}` |" in index
+    for name in pages:
+        assert f"<{Path(name).stem}>" in index
+
+
+def test_measured_figures_are_those_of_the_tables(made):
+    page = "\n".join(made["algorithms"].measured([PIECES["gigpo"]]))
+    figures = (DOCS / "foundation.md").read_text()
+    rows = [line for line in page.splitlines() if "| gigpo |" in line]
+    assert len(rows) == 15
+    for row in rows:
+        _, _, _, policy, simulator, *_ = (part.strip() for part in row.split("|"))
+        assert f"| {policy} | gigpo | {simulator} |" in figures
+
+
+def test_every_environment_has_a_page(made, tmp_path, monkeypatch):
+    environments = made["environments"]
+    for entry in registry.ENTRIES:
+        assert f"`{entry.id}`" in environments.exact(entry)
+        assert environments.about(entry)
+        if entry.source == "family":
+            assert "**default**" in environments.reach(entry, True)
+    monkeypatch.setattr(environments, "episode_picture", lambda _, path: path.write_bytes(b""))
+    (tmp_path / "images").mkdir()
+    page = environments.page(registry.entry("KeyRooms"), tmp_path)
+    for title in ("Description", "Version History", "Exact values", "What knobs and dials reach", "Transcript"):
+        assert f"## {title}\n" in page
+    assert "goldens/keyrooms.txt" in page
+
+
+def test_docstrings_become_markdown(made):
+    markdown = made["autodoc"].markdown
+    assert markdown("see :func:`~a.b` and ``x * y`` for π*(a) <b>") == r"see `a.b` and `x * y` for π\*(a) &lt;b>"
+    assert markdown("    g* = <x>") == "    g* = <x>"
+    assert markdown("**Critics.** One") == "**Critics.** One"
