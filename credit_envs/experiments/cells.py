@@ -118,7 +118,7 @@ def work(cell: Cell) -> dict[str, Any]:
     recipes = {name: named(name) for name in dict.fromkeys((*cell.estimators, UNIT, CEILING))}
 
     def groups(size: int) -> int:
-        return max(_SMALLEST, round(cell.budget / (size * about["expected_steps"])))
+        return max(_SMALLEST, round(cell.budget / (size * float(about["expected_steps"]))))
 
     records = []
     for seed in range(cell.seeds):

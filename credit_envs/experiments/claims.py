@@ -64,7 +64,7 @@ def over(
                 for value in values if dial else (None,):
                     axes: tuple[tuple[str, Any], ...] = (("task", task), *(((dial, value),) if dial else ()))
                     axes += () if quick else (("level", level),)
-                    named, own = env, dict(sizes)
+                    named, own = env, dict[str, Any](sizes)
                     if dial in _FIELDS:
                         own[dial] = value
                     elif dial:

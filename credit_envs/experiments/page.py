@@ -117,7 +117,7 @@ def write_page(docs: Path) -> Path:
     """
     data = docs / "data"
     parts = ["# Does a signal work best at the grain of the task's causal unit?\n"]
-    sentences = data / "principle_sentences.md"
+    sentences = data / "principle_sentences.txt"
     if sentences.is_file():
         parts.append(sentences.read_text().strip() + "\n")
     if (data / "principle_tests.json").is_file():
@@ -163,7 +163,16 @@ def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
         "![maps](images/surface-pivots-first.png)\n",
         "![best grain against budget](images/optimum-pivots.png)\n",
     ]
-    head = ("estimator", "n", "argmax = k", "open", "not k", "slope on log₂ k", "slope on log₂ B", "at the edge")
+    head: tuple[str, ...] = (
+        "estimator",
+        "n",
+        "argmax = k",
+        "open",
+        "not k",
+        "slope on log₂ k",
+        "slope on log₂ B",
+        "at the edge",
+    )
     head += ("keeps: g = k", "constant", "finest", "coarsest")
     for price in dict.fromkeys(str(row["price"]) for row in rows):
         out.append(f"### {price[0].upper()}{price[1:]} prices\n")
@@ -189,7 +198,17 @@ def _structures(rows: Sequence[Mapping[str, Any]]) -> str:
         kept = [_number(row.get(f"keeps {name}")) for name in ("unit", "constant", "fine", "coarse")]
         place = [str(row["family"]), str(row["task"]), _MAPS[str(row["structure"])], str(row["slices"])]
         body.append([*place, *shares, *slopes, *kept])
-    head = ("estimator", "task", "structure", "n", "argmax = k", "open", "not k", "slope on log₂ k", "slope on log₂ B")
+    head: tuple[str, ...] = (
+        "estimator",
+        "task",
+        "structure",
+        "n",
+        "argmax = k",
+        "open",
+        "not k",
+        "slope on log₂ k",
+        "slope on log₂ B",
+    )
     head += ("keeps: g = k", "constant", "finest", "coarsest")
     pictures = "  ".join(
         f"[{task}, {words}](images/surface-{task.lower()}-{structure}.png)"

@@ -51,7 +51,7 @@ def granularity(quick: bool = True) -> Sweep:
     """Returns the sweep: ``quick`` at one policy (halfway to optimal), else at three, with larger samples and more units."""
     units, rooms = ((1, 2, 4, 8, 16), (1, 2, 4)) if quick else ((1, 2, 4, 8, 16, 32), (1, 2, 4, 8))
     levels, seeds = ((0.5,), 10) if quick else ((0.0, 0.5, 0.9), 20)
-    cells = []
+    cells: list[Cell] = []
     for level in levels:
         for k in units:
             env = f"credit/Pivots-v0?actions=2&credit=each&fillers=0&length={32 // k}"
@@ -190,7 +190,7 @@ def _surface(
     unit = _known(Replicates(by_name["unit"]), (GROUP - 1) / GROUP)
     out: dict[_Place, tuple[tuple[Grain, ...], Floats]] = {}
     for price, prices in PRICE_LISTS.items():
-        per_group = prices.cost(unit.spending(draw))
+        per_group = np.asarray(prices.cost(unit.spending(draw)))
         for m in BUDGETS:
             reference, money = unit.quality(m, draw), m * per_group
 
@@ -205,11 +205,11 @@ def _surface(
                 worth = np.stack([column / reference for column in columns], axis=1)
                 out[family, spending, price, m] = (named, worth)
 
-            known = [
-                tuple(_known(Replicates(by_name[f"{name}"])) for name in (f"mc@{g}(k=1)", f"mc@{g}(k=4)", f"value@{g}"))
-                for g in grains
-            ]
-            splits = [_splits(three, prices, money, draw) for three in known]  # type: ignore[arg-type]
+            known: list[_Three] = []
+            for g in grains:
+                once, often = (_known(Replicates(by_name[f"mc@{g}(k={k})"])) for k in (LOW_K, HIGH_K))
+                known.append((once, often, _known(Replicates(by_name[f"value@{g}"]))))
+            splits = [_splits(three, prices, money, draw) for three in known]
             put("mc", "rollouts", [split[0] for split in splits])
             put("mc", "best split", [np.fmax.reduce(split) for split in splits])
             if price != "data":  # continuations cost nothing there, so K would be infinite: that is `value`
