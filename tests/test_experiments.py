@@ -217,6 +217,18 @@ def test_a_sweep_resumes_and_its_dataset_reads_back(tmp_path):
     assert {row["about_horizon"] for row in rows} == {8}
 
 
+def test_processes_find_what_one_process_finds(tmp_path):
+    sweep = Sweep("try", "", (_cell(), _cell(group_size=4)))
+    run(sweep, tmp_path / "one")
+    run(sweep, tmp_path / "two", jobs=2)
+    one, two = (
+        [{k: v for k, v in r.items() if k != "seconds"} for r in read(tmp_path / name)] for name in ("one", "two")
+    )
+    assert [{k: v for k, v in r.items() if v == v} for r in one] == [
+        {k: v for k, v in r.items() if v == v} for r in two
+    ]
+
+
 def test_a_dataset_needs_no_pyarrow(tmp_path, monkeypatch):
     sweep = Sweep("try", "", (_cell(),))
     run(sweep, tmp_path)

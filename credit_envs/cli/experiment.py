@@ -17,7 +17,6 @@ def experiment(
     output: Path | None = None,
     docs: Path | None = None,
     jobs: int | None = None,
-    backend: str = "processes",
 ) -> int:
     """Run an experiment: granularity, dials, claims, or one claim by name; the same command again goes on where it stopped.
 
@@ -27,7 +26,6 @@ def experiment(
         output: Folder of the results (default: results/experiment-NAME, with -quick).
         docs: Folder that gets tables (data/), pictures (images/) and principle.md (default: the folder of the results).
         jobs: Processes (default: one per core).
-        backend: processes, or ray (joblib on a running Ray; needs both installed).
     """
     need("matplotlib", "eval")
     from credit_envs.evaluation.run import default_jobs
@@ -40,7 +38,7 @@ def experiment(
     folder = output if output is not None else Path("results") / f"experiment-{name}{'-quick' if quick else ''}"
     try:
         with progress(name) as tell:
-            failed = run(sweep, folder, jobs or default_jobs(), tell, backend)
+            failed = run(sweep, folder, jobs or default_jobs(), tell)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; finished cells are kept in {folder}, and the same command goes on from there"

@@ -1,4 +1,4 @@
-"""All records of a sweep as one table: ``records.parquet`` where pyarrow is installed (the extra ``data``), else JSON lines.
+"""All records of a sweep as one table: ``records.parquet`` where pyarrow is installed (the extra ``eval``), else JSON lines.
 
 One row per cell, seed and estimator; columns are the record's moments and sums, the cell's fields, its axes as ``axis_NAME``
 (text), and what the oracle measured as ``about_NAME``. pandas and DuckDB read either file as it is:
@@ -77,7 +77,7 @@ def read(folder: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise CreditEnvsError(f"folder={str(folder)!r}: holds neither records.parquet nor records.jsonl")
     if find_spec("pyarrow") is None:
-        raise CreditEnvsError(f"folder={str(folder)!r}: reading parquet needs the extra `data` (pyarrow)")
+        raise CreditEnvsError(f"folder={str(folder)!r}: reading parquet needs the extra `eval` (pyarrow)")
     from pyarrow import parquet
 
     found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()

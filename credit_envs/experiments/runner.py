@@ -1,7 +1,6 @@
 """Running a sweep: one file per cell, written at once and whole, so that the same call goes on where it was interrupted.
 
-Cells run in this process, on a pool of local processes, or through joblib on an engine that is already there (``backend="ray"``
-where joblib and ray are installed and the engine registers itself with joblib).
+Cells run in this process or on a pool of local processes.
 """
 
 from __future__ import annotations
@@ -23,12 +22,8 @@ from credit_envs.table.storage import write_atomically
 Progress = Callable[[int, int, str], None]
 """Called with (cells done, cells in all, what is being worked on)."""
 
-BACKENDS = ("processes", "ray")
 
-
-def run(
-    sweep: Sweep, folder: Path, jobs: int = 1, progress: Progress | None = None, backend: str = "processes"
-) -> list[str]:
+def run(sweep: Sweep, folder: Path, jobs: int = 1, progress: Progress | None = None) -> list[str]:
     """Does the cells of a sweep that are not yet done, and gathers all of them.
 
     Args:
@@ -36,7 +31,6 @@ def run(
         folder: gets ``cells/*.json``, and the dataset (see :mod:`credit_envs.experiments.dataset`).
         jobs: processes.
         progress: told about every finished cell.
-        backend: one of :data:`BACKENDS`.
 
     Returns:
         What failed, one line per cell; a cell that cannot be stops no other.
@@ -45,18 +39,14 @@ def run(
         CreditEnvsError: for a malformed cell, before any work starts, or if no cell could be done.
         KeyboardInterrupt: on Ctrl-C; finished cells stay.
     """
-    if backend not in BACKENDS:
-        raise CreditEnvsError(f"backend={backend!r}: expected one of {', '.join(BACKENDS)}")
     for cell in sweep.cells:
         cell.check()
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     tell = progress or (lambda *_: None)
     missing = [cell for cell in sweep.cells if not path_of(cell, folder).is_file()]
     before, total = len(sweep.cells) - len(missing), len(sweep.cells)
-    if backend == "ray":
-        failed = _joblib(missing, folder, jobs)
-    elif jobs <= 1:
-        failed = []
+    failed: list[str] = []
+    if jobs <= 1:
         for number, cell in enumerate(missing):
             tell(before + number, total, cell.environment)
             failed += _attempt(cell, str(folder))
@@ -103,15 +93,3 @@ def _processes(missing: Sequence[Cell], folder: Path, jobs: int, tell: Callable[
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         return [line for future in futures for line in future.result()]
-
-
-def _joblib(missing: Sequence[Cell], folder: Path, jobs: int) -> list[str]:
-    try:
-        import joblib
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise CreditEnvsError(f"backend='ray': needs joblib and ray, which are not installed ({error})") from error
-    register_ray()
-    with joblib.parallel_config(backend="ray", n_jobs=jobs):
-        found = joblib.Parallel()(joblib.delayed(_attempt)(cell, str(folder)) for cell in missing)
-    return [line for lines in found for line in lines]
