@@ -24,6 +24,7 @@ from credit_envs.table.build import from_outcomes
 from credit_envs.table.emission import Emission
 from credit_envs.training import Options, Run
 from credit_envs.training.learners import Learners, simulate
+from credit_envs.weights.at_rl import at_rl_attention
 
 pytest.importorskip("transformers")
 
@@ -458,3 +459,16 @@ def test_what_memory_rules_out(recall, tmp_path):
     run = Run("test", Options(policy="gru", output=tmp_path, quiet=True, tensorboard=False), recall)
     with pytest.raises(CreditEnvsError, match="it remembers, so it is no table"):
         piece.steps(run.groups().trajectories, run.provided(run.groups()))
+
+
+def test_attention_is_a_token_weighting(gallery):
+    policy = roughened(MAKERS["fusion"](gallery))
+    batch = Sampler(gallery, policy, seed=1).groups(4, 4).trajectories
+    looks = policy.attention(batch, "picture")
+    weight = at_rl_attention(batch, looks, share=0.25, low=0.5)
+    chosen = weight[batch.mask] == 1
+    assert set(weight[batch.mask].tolist()) == {0.5, 1.0}
+    assert looks[batch.mask][chosen].min() >= looks[batch.mask][~chosen].max()
+    assert int(chosen.sum()) == -(-int(batch.mask.sum()) // 4)
+    with pytest.raises(CreditEnvsError, match="attention: expected shape"):
+        at_rl_attention(batch, looks[:, 1:])

@@ -3,10 +3,11 @@
     c_t = 1[the step is visual, seen rightly with probability p] + u_t,   u_t uniform in [0, 1)
     W_t = 1 where c_t is among the top 15 % of all steps, else w_low
 
-The paper sums a token's attention over the image's tokens and clusters tokens by it; about 15 % attend strongly. A table has
-no attention, so connectivity is read off the label that says which steps only the image tells, through a channel of stated
-accuracy: p = 1 never errs, p = ½ says nothing. Steps that the channel rates alike are ordered by chance. It is a score of
-steps like any other and has nothing to do with entropy. Shared steps of a tree have one connectivity.
+The paper sums a token's attention over the image's tokens and clusters tokens by it; about 15 % attend strongly. A
+transformer tells its own (``at_rl_attention``). A table has none, so connectivity is read off the label that says which
+steps only the image tells, through a channel of stated accuracy: p = 1 never errs, p = ½ says nothing. Steps that the
+channel rates alike are ordered by chance. It is a score of steps like any other and has nothing to do with entropy. Shared
+steps of a tree have one connectivity.
 
 Summaries disagree on whether other steps are dropped (w_low = 0) or damped (½); ``renormalise`` makes the mean W one, and
 ``complement`` trains the others only, which the paper reports to break training.
@@ -20,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from credit_envs.errors import check_range
+from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.piece import Noise
 from credit_envs.sampling.trajectories import Trajectories
 from credit_envs.weights.selection import top
@@ -72,8 +73,35 @@ def at_rl(
     Raises:
         CreditEnvsError: if an option is out of range.
     """
+    return at_rl_attention(batch, connectivity(batch, visual, noise, accuracy), share, low, renormalise, complement)
+
+
+def at_rl_attention(
+    batch: Trajectories,
+    attention: Tensor,
+    share: float = 0.15,
+    low: float = 0.0,
+    renormalise: bool = False,
+    complement: bool = False,
+) -> Tensor:
+    """Returns W from the policy's own attention, float64 ``[N, T]``; other arguments as for :func:`at_rl`.
+
+    Args:
+        batch: the rollouts.
+        attention: float64 ``[N, T]``, what each step attends to the picture, such as
+            ``Transformer.attention(batch, "picture")``.
+        share: share of all steps that are anchors, in [0, 1].
+        low: w_low, weight of the others, in [0, 1].
+        renormalise: scale W to mean 1 over all steps.
+        complement: swap anchors and others.
+
+    Raises:
+        CreditEnvsError: if an option is out of range, or the shape doesn't fit.
+    """
     check_range("low", low, 0, 1)
-    anchors = top(connectivity(batch, visual, noise, accuracy), batch.mask, share, "batch")
+    if attention.shape != batch.mask.shape:
+        raise CreditEnvsError(f"attention: expected shape {tuple(batch.mask.shape)}, got {tuple(attention.shape)}")
+    anchors = top(attention, batch.mask, share, "batch")
     weight = low + (1 - low) * (anchors ^ complement).to(torch.float64)
     if renormalise:
         total = torch.where(batch.mask, weight, 0.0).sum()
