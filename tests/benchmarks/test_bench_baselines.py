@@ -7,7 +7,7 @@ Three things are timed: stepping the environments, collecting rollouts (policy, 
 (collecting, then gradient steps). The last two hold SB3's own work, which costs the same on both sides: ``nothing`` replays a
 stored step at no cost, and no environment can be faster than that.
 
-Aimed at: five times as fast. Measured with 1,024 environments on one x86-64 core: stepping 46 to 63 times, collecting 4.2 to 6.2
+Aimed at: five times as fast. Measured with 1,024 environments on one core: stepping 46 to 63 times, collecting 4.2 to 6.2
 times (4.6 to 6.3 if steps were free), learning with one epoch 2.0 to 2.9 times (2.1 to 3.1), with SB3's default of ten 1.2 to
 1.3 times. So learning as a whole misses the aim, and no environment could meet it: single environments are quick as well.
 """
