@@ -145,7 +145,7 @@ def leaderboard(
 
 
 _COLUMNS = {
-    "estimator": ("simulator", "language model", "data", "pearson", "cosine", "cost"),
+    "estimator": ("simulator", "language model", "data", "cost"),
     "learner": ("normalised", "env_steps"),
 }
 
@@ -157,10 +157,12 @@ def _print_board(shown: list[Any], track: str, suite: str) -> None:
     from credit_envs.report.terminal import terminal
 
     table = Table(title=f"{suite}, {track} track, 95 % intervals over seeds", box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("", "entry", "sub-track", "verified", *_COLUMNS[track]):
+    for name in ("", "entry", "track", "verified", *_COLUMNS[track]):
         table.add_column(name, justify="right" if name in ("", *_COLUMNS[track]) else "left", no_wrap=True)
     for place, one in enumerate(shown, 1):
         numbers = [_interval(one.overall(name)) for name in _COLUMNS[track]]
+        if track == "estimator":
+            numbers[-1] = f"{one.overall('cost')['value']:.2f}"
         table.add_row(str(place), one.name, one.manifest.sub_track, one.level, *numbers)
     console = terminal()
     console.print(table if shown else f"{suite}, {track} track: no entries yet")

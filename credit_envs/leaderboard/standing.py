@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_envs.errors import CreditEnvsError
-from credit_envs.leaderboard.entry import MANIFEST
+from credit_envs.leaderboard.entry import MANIFEST, checked_name
 from credit_envs.leaderboard.manifest import Manifest, read_manifest
 from credit_envs.leaderboard.verify import Report, digest
 from credit_envs.table.storage import write_atomically
@@ -68,6 +68,8 @@ def stand(folder: Path) -> Standing:
         CreditEnvsError: if the manifest is unreadable.
     """
     manifest, path = read_manifest(folder / MANIFEST), report_file(folder)
+    if manifest.name != checked_name(folder.name):
+        raise CreditEnvsError(f"{folder}: its manifest is of {manifest.name!r:.70}; an entry's folder has its name")
     unverified = Standing(manifest, "unverified", manifest.scores, None, ())
     if not path.is_file():
         return unverified

@@ -1,0 +1,17 @@
+// Filtering: rows that don't match are hidden, and how many are left is said aloud.
+const form = document.querySelector(".filters");
+if (form) {
+  const rows = [...document.querySelectorAll("table.board tbody tr")];
+  const filter = () => {
+    const wanted = {};
+    for (const input of form.querySelectorAll("[data-filter]")) wanted[input.dataset.filter] = input.value.trim().toLowerCase();
+    for (const row of rows) {
+      row.hidden = !Object.entries(wanted).every(([key, value]) =>
+        key === "find" ? row.dataset.find.includes(value) : !value || row.dataset[key] === value);
+    }
+    form.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} entries`;
+  };
+  form.oninput = filter;
+  form.onsubmit = () => false;
+  filter();
+}
