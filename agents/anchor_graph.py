@@ -15,7 +15,7 @@ value without its own rollout. No model, no extra rollout.
 What anchors hide (the remaining time, aliased states) biases `graph`; `time` hides nothing and shares little; `mix` decides by
 an unbiased reference and so needs at least four groups.
 
-Departure from GiGPO's loop: none but the credit. The loss is divided by the horizon, as in the other agents.
+Left out: nothing; departure from GiGPO's loop: none but the credit. The loss is divided by the horizon, as in the other agents.
 
 Source: ours; kin are GiGPO (arXiv 2505.10978), LSTD (Bradtke & Barto 1996) and stacking (Wolpert 1992).
 """

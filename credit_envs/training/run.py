@@ -177,9 +177,12 @@ class Run:
         """Computes credit learner by learner, for estimators that take statistics over the whole batch; ``[N, T]``."""
         if self.options.learners == 1:
             return credit(batch)
-        out = torch.zeros_like(batch.reward)
+        out, per = torch.zeros_like(batch.reward), len(batch.policy_table) // self.options.learners
         for index, own in self._parts(batch):
-            out[index] = credit(own)
+            # A learner alone would have a policy's table of its own, and no other's rows to sum over.
+            first = int(self.sampler.owner(own.context[0])) * per
+            rows = torch.where(own.mask, own.policy_row - first, 0)
+            out[index] = credit(own.replace(policy_table=batch.policy_table[first : first + per], policy_row=rows))
         return out
 
     def loss(self, loss: Callable[..., Tensor], batch: Trajectories, credit: Tensor, **options: Any) -> Tensor:
