@@ -2,7 +2,7 @@
 
 The sweep (:func:`granularity`) stretches tasks by the dial ``unit``: one deciding step per unit (``first``), all steps must
 agree (``all``), only their parity counts (``parity``). Pivots keep 32 steps whatever k is; KeyRooms and the tasks that are
-uttered word by word (Household, Lookup) grow with it. Budgets are in groups of the unit (GRPO, n = 8): B = M · 8 · E[T] steps,
+uttered word by word (:data:`TOKENS`) grow with it. Budgets are in groups of the unit (GRPO, n = 8): B = M · 8 · E[T] steps,
 M = 4 … 1024.
 
 **How a budget is spent** decides more than anything else, so it is an axis for ``mc``:
@@ -41,6 +41,15 @@ SPENDINGS = ("rollouts", "continuations", "best split")
 LOW_K, HIGH_K = 1, 4
 """The two numbers of continuations that are measured."""
 
+TOKENS: Mapping[str, tuple[str, float]] = {
+    "Household": ("credit/Household-v0?spell=1&task=place", 170),
+    "Lookup": ("credit/Lookup-v0?spell=1", 19),
+    "Apps": ("credit/Apps-v0?spell=1", 50),
+    "Shop": ("credit/Shop-v0?spell=1", 50),
+    "Chat": ("credit/Chat-v0?spell=1", 16),
+}
+"""Tasks uttered word by word, with their usual number of steps."""
+
 _SPLITS = tuple(2.0**i for i in range(11))
 _GRAINS: tuple[Grain, ...] = (1, 2, 4, 8, 16, 32)
 _LEVELS: tuple[Grain, ...] = ("step", "turn", "segment", "trajectory")
@@ -60,9 +69,8 @@ def granularity(quick: bool = True) -> Sweep:
             env = "credit/KeyRooms-v0?horizon_factor=2.0&stages=1"
             cells += _stretched("KeyRooms", env, k, (*_GRAINS, "trajectory"), 27 * k, level, seeds, quick)
         for k in (1,) if quick else (1, 2):
-            env = "credit/Household-v0?spell=1&task=place"
-            cells += _stretched("Household tokens", env, k, _LEVELS, 170 * k, level, seeds, quick)
-            cells += _stretched("Lookup tokens", "credit/Lookup-v0?spell=1", k, _LEVELS, 19 * k, level, seeds, quick)
+            for task, (env, steps) in TOKENS.items():
+                cells += _stretched(f"{task} tokens", env, k, _LEVELS, steps * k, level, seeds, quick)
     return Sweep("granularity", "causal unit × grain × budget × estimator family × structure", tuple(cells))
 
 
