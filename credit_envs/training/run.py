@@ -177,12 +177,14 @@ class Run:
         """Computes credit learner by learner, for estimators that take statistics over the whole batch; ``[N, T]``."""
         if self.options.learners == 1:
             return credit(batch)
-        out, per = torch.zeros_like(batch.reward), len(batch.policy_table) // self.options.learners
+        out, each = torch.zeros_like(batch.reward), self.table.n_obs
+        tabulated = isinstance(self.policy, Policy)
         for index, own in self._parts(batch):
-            # A learner alone would have a policy's table of its own, and no other's rows to sum over.
-            first = int(self.sampler.owner(own.context[0])) * per
-            rows = torch.where(own.mask, own.policy_row - first, 0)
-            out[index] = credit(own.replace(policy_table=batch.policy_table[first : first + per], policy_row=rows))
+            if tabulated:  # a learner alone would have a policy's table of its own, and no other's rows to sum over
+                first = int(self.sampler.owner(own.context[0])) * each
+                rows = torch.where(own.mask, own.policy_row - first, 0)
+                own = own.replace(policy_table=batch.policy_table[first : first + each], policy_row=rows)
+            out[index] = credit(own)
         return out
 
     def loss(self, loss: Callable[..., Tensor], batch: Trajectories, credit: Tensor, **options: Any) -> Tensor:
