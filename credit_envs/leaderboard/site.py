@@ -27,7 +27,7 @@ from credit_envs.report.reading import number, policy_name, short
 from credit_envs.table.storage import write_atomically
 
 _PRICES = tuple(PRICE_LISTS)
-_HEADS = {"normalised": "normalised return", "env_steps": "steps used", "cost": "cost: steps per trained step"}
+_HEADS = {"normalised": "normalised return", "env_steps": "steps used", "cost": "cost"}
 _SCORES = {"estimator": (*_PRICES, "pearson", "cosine", "cost"), "learner": ("normalised", "env_steps")}
 _CELL_SCORES = {
     "estimator": (*_PRICES, "headroom", "pearson", "rank", "sign", "cosine", "steps_ratio"),
@@ -94,7 +94,8 @@ def _index(shown: Sequence[Standing], waiting: Sequence[str]) -> str:
         budget = rules.budget if track == "estimator" else rules.learner_budget
         caption = (
             f"{len(rules.environments)} environments, n = {rules.seeds} seeds, {budget:,} environment steps per seed; "
-            "values over the whole suite with 95 % intervals over seeds. Click a column to sort."
+            "values over the whole suite with 95 % intervals over seeds; cost: environment steps per "
+            "trained step; hidden: the first score on instances that nobody had seen. Click a column to sort."
         )
         columns = ("entry", "sub-track", "verified", *(_HEADS.get(s, s) for s in _SCORES[track]), "hidden")
         listed = table(caption, columns, [_row(one) for one in here], "sortable board")
@@ -124,7 +125,7 @@ def _filters(shown: Sequence[Standing]) -> str:
 def _row(one: Standing) -> str:
     manifest = one.manifest
     name = tag("a", text(one.name), href=f"entry-{one.name}.html")
-    scores = [_interval(one.overall(score)) for score in _SCORES[manifest.track]]
+    scores = [_interval(one.overall(s) if s != "cost" else one.overall(s)["value"]) for s in _SCORES[manifest.track]]
     main = _SCORES[manifest.track][0]
     hidden = _interval(one.hidden["overall"][main]) if one.hidden else cell("–", float("nan"))
     found = " ".join((one.name, manifest.authors, manifest.paper, manifest.description)).lower()
