@@ -271,3 +271,25 @@ def test_refusals(tables, monkeypatch):
     monkeypatch.setattr(features, "MAX_CELLS", 1000)
     with pytest.raises(CreditEnvsError, match="more than 1000; choose a smaller view"):
         make_policy("mlp", keyrooms)
+
+
+def test_a_policy_that_has_learnt_to_look_is_found_out():
+    """Taught optimal play, its own blind pass misses the picture on the visual tokens and hardly on the others."""
+    table = make_table("credit/Charts-v0", values=2)
+    best = oracle.optimal(table)
+    action = torch.from_numpy(table.edge_action[np.maximum(best.greedy(0), 0)].astype(np.int64))
+    visits = oracle.occupancy(table, oracle.Policy("state", np.eye(table.n_actions)[action.numpy()]))[:-1].sum(0)
+    seen = torch.from_numpy(np.flatnonzero((visits > 0) & (table.n_admissible > 0)))
+    policy = make_policy("fusion", table)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.005)
+    for _ in range(200):
+        loss = -policy.log_probs(seen)[torch.arange(len(seen)), action[seen]].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    batch = sampled(table, policy, 20, 8)
+    assert float(batch.returns.mean()) > 0.95
+    with torch.no_grad():
+        missed = (batch.log_prob - policy.blind_log_prob(batch))[batch.mask]
+    visual = torch.tensor(table.labels["visual"] > 0)[batch.obs[batch.mask]]
+    assert float(missed[visual].mean()) > 10 * abs(float(missed[~visual].mean()))
