@@ -19,7 +19,7 @@ copyright = f"2026, {author}"
 version = release = credit_envs.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "made"]
+exclude_patterns = ["_build", "made", "data"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 nitpicky = False
