@@ -156,7 +156,9 @@ def _print_board(shown: list[Any], track: str, suite: str) -> None:
 
     from credit_envs.report.terminal import terminal
 
-    table = Table(title=f"{suite}, {track} track, 95 % intervals over seeds", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=f"{suite}, {track} track, 95 % intervals over seeds", box=box.SIMPLE_HEAD, title_justify="left", padding=0
+    )
     for name in ("", "entry", "track", "verified", *_COLUMNS[track]):
         table.add_column(name, justify="right" if name in ("", *_COLUMNS[track]) else "left", no_wrap=True)
     for place, one in enumerate(shown, 1):

@@ -28,7 +28,7 @@ from credit_envs.table.storage import write_atomically
 
 _PRICES = tuple(PRICE_LISTS)
 _HEADS = {"normalised": "normalised return", "env_steps": "steps used", "cost": "cost"}
-_SCORES = {"estimator": (*_PRICES, "pearson", "cosine", "cost"), "learner": ("normalised", "env_steps")}
+_SCORES = {"estimator": (*_PRICES, "cost", "pearson", "cosine"), "learner": ("normalised", "env_steps")}
 _CELL_SCORES = {
     "estimator": (*_PRICES, "headroom", "pearson", "rank", "sign", "cosine", "steps_ratio"),
     "learner": ("normalised", "env_steps"),
@@ -97,7 +97,7 @@ def _index(shown: Sequence[Standing], waiting: Sequence[str]) -> str:
             "values over the whole suite with 95 % intervals over seeds; cost: environment steps per "
             "trained step; hidden: the first score on instances that nobody had seen. Click a column to sort."
         )
-        columns = ("entry", "sub-track", "verified", *(_HEADS.get(s, s) for s in _SCORES[track]), "hidden")
+        columns = ("entry", "sub-track", "verified", *(_HEADS.get(s, s) for s in _listed(track)), "hidden")
         listed = table(caption, columns, [_row(one) for one in here], "sortable board")
         plot = _plot(here) if track == "estimator" else ""
         links = (tag("li", tag("a", text(short(e)), href=_environment_file(e))) for e in rules.environments)
@@ -125,7 +125,7 @@ def _filters(shown: Sequence[Standing]) -> str:
 def _row(one: Standing) -> str:
     manifest = one.manifest
     name = tag("a", text(one.name), href=f"entry-{one.name}.html")
-    scores = [_interval(one.overall(s) if s != "cost" else one.overall(s)["value"]) for s in _SCORES[manifest.track]]
+    scores = [_interval(one.overall(s) if s != "cost" else one.overall(s)["value"]) for s in _listed(manifest.track)]
     main = _SCORES[manifest.track][0]
     hidden = _interval(one.hidden["overall"][main]) if one.hidden else cell("–", float("nan"))
     found = " ".join((one.name, manifest.authors, manifest.paper, manifest.description)).lower()
@@ -135,6 +135,11 @@ def _row(one: Standing) -> str:
     )
     inside = (tag("th", name, scope="row"), *kept, *scores, hidden)
     return tag("tr", *inside, data_find=found, data_kind=manifest.sub_track, data_level=one.level)
+
+
+def _listed(track: str) -> list[str]:
+    """What fits beside each other on the first page."""
+    return [score for score in _SCORES[track] if score != "cosine"]
 
 
 def _interval(found: Mapping[str, float] | float) -> str:
