@@ -16,6 +16,7 @@ from rich.console import Console
 from credit_envs import report
 from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation import PRICE_LISTS, Config, Interval, Results, Row, evaluate
+from credit_envs.report import overview
 from credit_envs.report.lessons import headline, leader, tally, verdict
 from credit_envs.report.page import as_html
 from credit_envs.report.reading import cells, command, number, percent, short, worth
@@ -373,3 +374,13 @@ def test_pictures_are_written_in_the_format_of_their_ending(
 def test_a_picture_that_cannot_be_written_is_one_line(real: Results, tmp_path: Path, path: str) -> None:
     with pytest.raises(CreditEnvsError, match="cannot write the picture"):
         report.picture(real, tmp_path / path)
+
+
+def test_overview_has_a_line_per_algorithm_and_every_figure(real: Results) -> None:
+    text = overview.overview(real)
+    found = {row.estimator for row in real.rows if " γ=" not in row.estimator}
+    assert all(f"| `{name}` |" in text for name in found)
+    assert text.index("What a real system can run") < text.index("`grpo`") < text.index("What sees the truth")
+    lines = overview.table(real).splitlines()
+    assert lines[0].startswith("environment,policy,algorithm,seeds,groups,simulator,")
+    assert len(lines) == 1 + sum(" γ=" not in row.estimator for row in real.rows)

@@ -108,15 +108,21 @@ def report(folder: Name, docs: Path | None = None) -> int:
 
     Args:
         folder: Folder of results.
-        docs: Folder in which to write the tables as foundation.md and the picture as images/equivalents.png, too.
+        docs: Folder in which to write the tables as foundation.md and the picture as images/equivalents.png, too; of all
+            algorithms, one table as algorithms.md and every figure as data/algorithms.csv.
     """
-    from credit_envs.report import markdown, picture, print_results, write_page
+    from credit_envs.report import markdown, overview, picture, print_results, write_page
     from credit_envs.report.reading import command
     from credit_envs.report.terminal import terminal
 
     results = open_results(folder)
     page = write_page(results)
-    if docs is not None:
+    if docs is not None and results.config.estimators == recipe_names():
+        text = f"# All algorithms: what they are worth\n\n{overview.overview(results)}"
+        write_atomically(docs / "algorithms.md", text.encode())
+        (docs / "data").mkdir(exist_ok=True)
+        write_atomically(docs / "data" / "algorithms.csv", overview.table(results).encode())
+    elif docs is not None:
         write_atomically(docs / "foundation.md", f"# Foundation: all figures\n\n{markdown(results)}".encode())
         (docs / "images").mkdir(exist_ok=True)
         picture(results, docs / "images" / "equivalents.png")

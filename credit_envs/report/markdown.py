@@ -41,11 +41,11 @@ def markdown(results: Results) -> str:
             "",
         ]
         head = ["policy", "estimator", *PRICES, "headroom", "rank", "top-3", "error", "steps"]
-        lines += [_line(head), _line(["---"] * len(head))]
-        lines += [line for cell in here for line in _lines(cell)]
+        lines += [line(head), line(["---"] * len(head))]
+        lines += [entry for cell in here for entry in _lines(cell)]
         lines.append("")
     matched = [
-        _line(
+        line(
             [short(cell.environment), cell.policy_name, name, *(interval(r.equivalents[PRICES[0]]) for r in (own, row))]
         )
         for cell in found
@@ -54,7 +54,7 @@ def markdown(results: Results) -> str:
     ]
     if matched:
         head = ["environment", "policy", "estimator", "its paper's γ", "the environment's γ"]
-        lines += ["### γ matched", "", _line(head), _line(["---"] * len(head)), *matched, ""]
+        lines += ["### γ matched", "", line(head), line(["---"] * len(head)), *matched, ""]
     return "\n".join(lines)
 
 
@@ -64,9 +64,10 @@ def _lines(cell: Cell) -> list[str]:
         first, *others = (interval(row.equivalents[price]) for price in PRICES)
         worth = [first, *("=" if one_price(row) else text for text in others)]
         scores = [percent(row.headroom[PRICES[0]].value), *(number(x.value) for x in (row.rank, row.top, row.error))]
-        lines.append(_line([cell.policy_name, row.estimator, *worth, *scores, f"{number(row.steps_ratio)}×"]))
+        lines.append(line([cell.policy_name, row.estimator, *worth, *scores, f"{number(row.steps_ratio)}×"]))
     return lines
 
 
-def _line(entries: list[str]) -> str:
+def line(entries: list[str]) -> str:
+    """Returns one line of a Markdown table."""
     return f"| {' | '.join(entries)} |"
