@@ -201,6 +201,7 @@ def _child(line: Line, task: dict[str, Any]) -> None:
     task = line.receive()  # from here on confined; the source comes only now
     try:
         function = load(task["source"], task["function"])
+        answer: Any
         if task["what"] == "form":
             answer = form(function)
         elif task["what"] == "train":
