@@ -23,6 +23,7 @@ from credit_envs.sampling.trajectories import stack
 from credit_envs.table.build import from_outcomes
 from credit_envs.table.emission import Emission
 from credit_envs.training import Options, Run
+from credit_envs.training.command import summary
 from credit_envs.training.learners import Learners, simulate
 from credit_envs.weights.at_rl import at_rl_attention
 
@@ -472,3 +473,10 @@ def test_attention_is_a_token_weighting(gallery):
     assert int(chosen.sum()) == -(-int(batch.mask.sum()) // 4)
     with pytest.raises(CreditEnvsError, match="attention: expected shape"):
         at_rl_attention(batch, looks[:, 1:])
+
+
+def test_the_summary_says_what_is_simulated(recall, tmp_path):
+    told = summary({**train(recall, "gru", tmp_path / "gru", budget=200), "folder": "there"})
+    assert "simulated return" in told
+    assert "± 0.0" in told
+    assert "exact return" in summary({**train(recall, "tabular", tmp_path / "table", budget=200), "folder": "there"})

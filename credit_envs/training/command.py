@@ -45,13 +45,18 @@ def start(
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Returns one line: where exact returns stand at the end."""
+    """Returns one line: where returns stand at the end, exact or (with memory) simulated."""
     last = result["curve"][-1]
     mean = sum(last["J"]) / len(last["J"])
     share = sum(last["normalised"]) / len(last["normalised"])
     steps = sum(last["steps"]) / len(last["steps"])
+    found = f"exact return {mean:.4f}"
+    if "error" in last:
+        # Learners are simulated independently, so errors of their mean add up as squares do.
+        error = sum(width**2 for width in last["error"]) ** 0.5 / len(last["error"])
+        found = f"simulated return {mean:.4f} ± {error:.4f} (95 %)"
     return (
-        f"{result['agent']} on {result['env']}: exact return {mean:.4f} after {steps:,.0f} environment steps, "
+        f"{result['agent']} on {result['env']}: {found} after {steps:,.0f} environment steps, "
         f"{share:.1%} of the way from uniform ({result['J_uniform']:.4f}) to optimal ({result['J_optimal']:.4f}); "
         f"{result['folder']}"
     )
