@@ -6,8 +6,6 @@ from pathlib import Path
 from made import algorithms, environments, pictures
 
 HERE = Path(__file__).parents[1]
-PLACED = {"index", "start", "concepts", "environments", "api", "findings", "foundation", "architecture", "contributing"}
-"""Pages that have their place in the list beside the pages; others are listed by :func:`measured`."""
 
 
 def write_pages(folder: Path) -> None:
@@ -23,7 +21,8 @@ def write_pages(folder: Path) -> None:
 
 def measured() -> Iterator[tuple[str, str]]:
     """Yields the page that lists reports which commands wrote into docs/."""
-    names = sorted(path.stem for path in HERE.glob("*.md") if path.stem not in PLACED)
+    placed = {line.strip() for line in (HERE / "index.md").read_text().splitlines()} | {"index"}
+    names = sorted(path.stem for path in HERE.glob("*.md") if path.stem not in placed)
     listed = "\n".join(f"../{name}" for name in names)
     said = "Reports that commands of this package wrote; each says how to make it again."
     yield "measured.md", f"# Further reports\n\n{said}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
