@@ -15,9 +15,10 @@ from scipy import stats
 from credit_envs.arrays import Floats
 from credit_envs.errors import need
 from credit_envs.evaluation.summary import Interval
+from credit_envs.registry import suite
 from credit_envs.report.plots import GRID, INK, SOFT, STYLE
 from credit_envs.table.storage import write_atomically
-from credit_envs.training.results import Learning, bootstrapped, improvement, interquartile_mean, load
+from credit_envs.training.results import TIED, Learning, bootstrapped, improvement, interquartile_mean, load
 
 REFERENCE = "grpo"
 SCORES = "_credit.json"
@@ -87,9 +88,22 @@ def report(found: Sequence[Learning], scores: Mapping[str, Any] | None = None) -
     ]
     for environment in dict.fromkeys(one.environment for one in found):
         lines += [*_environment([one for one in found if one.environment == environment]), ""]
+    if lacking := missing(found):
+        lines += ["## Missing", "", f"Not trained yet: {', '.join(lacking)}. `credit-envs compare` goes on there.", ""]
     lines += ["## Commands", "", "Each result again:", "", "```bash"]
     lines += [one.about["command"] for one in found if "command" in one.about]
     return "\n".join([*lines, "```", ""])
+
+
+def missing(found: Sequence[Learning]) -> list[str]:
+    """Returns what lacks until every agent was trained on every environment, of ``core-v0`` too if most of it is there."""
+    agents = list(dict.fromkeys(one.agent for one in found))
+    places = dict.fromkeys(one.environment for one in found)
+    core = suite("core-v0")
+    if 2 * len(set(core) & set(places)) > len(core):
+        places |= dict.fromkeys(core)
+    there = {(one.agent, one.environment) for one in found}
+    return [f"{a} on {p.removeprefix('credit/')}" for p in places for a in agents if (a, p) not in there]
 
 
 def _environment(here: Sequence[Learning]) -> list[str]:
@@ -164,7 +178,8 @@ def _overall(found: Sequence[Learning]) -> list[str]:
     return [
         f"{len(places)} environments that all agents were trained on: {listed}. The interquartile mean (IQM) is over all runs; "
         "seeds are redrawn within environments. *Whole budget* is the mean of the curve, the learning speed. *Better than "
-        "GRPO* is the probability that a run beats one of GRPO's (a tie counts half), averaged over environments.",
+        "GRPO* is the probability that a run beats one of GRPO's, averaged over environments; less than "
+        f"{TIED} apart is a tie and counts half.",
         "",
         _row(*head),
         _row(*["---"] * len(head)),
@@ -270,7 +285,8 @@ def _agreement(found: Sequence[Learning], scores: Mapping[str, Any]) -> list[str
         f"*{scores['price']}*, {scores['budget']:,} environment steps, {scores['seeds']} seeds) and its learning speed. "
         "*Within environments* ranks agents inside each environment and averages; *all points* ranks everything at once. "
         "Intervals redraw environments, and seeds of training within them. Undefined: at no such policy does the credit's mean "
-        "gradient point along the exact one.",
+        "gradient point along the exact one. Credit isn't all that agents differ in: an update costs them about the same, but "
+        "AgentPRM takes four steps of the optimiser per batch, and DPO pairs are no policy gradient.",
         "",
         _row(*head),
         _row(*["---"] * len(head)),

@@ -22,7 +22,9 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.summary import Interval
 
 _KEPT = ("agent", "env", "table", "fingerprint", "options", "provenance", "J_uniform", "J_optimal", "updates", "meter")
-_TIED = 1e-9
+TIED = 0.005
+"""Normalised returns closer than this are a tie."""
+
 RESAMPLES = 2000
 
 
@@ -173,7 +175,7 @@ def improvement(pairs: Sequence[tuple[Floats, Floats]], seed: int = 0, resamples
     value, drawn = 0.0, np.zeros(resamples)
     for x, y in pairs:
         gap = x[:, None] - y[None, :]
-        better = np.where(np.abs(gap) <= _TIED, 0.5, gap > 0)
+        better = np.where(np.abs(gap) < TIED, 0.5, gap > 0)
         value += float(better.mean()) / len(pairs)
         a, b = (rng.integers(0, len(part), (resamples, len(part))) for part in (x, y))
         drawn += better[a[:, :, None], b[:, None, :]].mean(axis=(1, 2)) / len(pairs)
