@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def instance(season: Season, environment: str, n_seeds: int) -> Instance:
     luck = np.random.default_rng(np.frombuffer(word, dtype=np.uint32))
     found, knobs = registry.parse(environment)
     slip = round(float(luck.uniform(*_SLIP)), 6)
-    new = {} if "slip" in knobs else {"slip": slip}
+    new: dict[str, Any] = {} if "slip" in knobs else {"slip": slip}
     if found.source == "family" and "instance" not in knobs:
         new["instance"] = int(luck.integers(1, 1 << 31))
     quiet = {"progress": False} if found.source == "gymnasium" else {}

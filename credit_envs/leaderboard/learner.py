@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,12 @@ class School:
         Raises:
             CreditEnvsError: for anything else, and when the budget is spent.
         """
-        answers = {"make": self._make, "reset": self._reset, "step": self._step, "exam": self._exam}
+        answers: dict[str, Callable[..., Any]] = {
+            "make": self._make,
+            "reset": self._reset,
+            "step": self._step,
+            "exam": self._exam,
+        }
         if what not in answers:
             raise CreditEnvsError(f"{what!r}: expected one of {', '.join(answers)}")
         return answers[what](*arguments)
@@ -213,7 +218,7 @@ def submit(
     *,
     told: Told | None = None,
     command: str = "",
-    about: Mapping[str, str] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Enters a learner; arguments as for :func:`credit_envs.leaderboard.submit.submit`."""
     from credit_envs.leaderboard.submit import split
@@ -240,7 +245,7 @@ def submit(
         revision=entries.revision(path.resolve()),
         command=command,
         provenance=entries.versions(),
-        **(about or {}),
+        **dict[str, Any](about or {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {f"{c.seed}|{c.environment}".replace("/", "|"): one.probability for c, one in learnt.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from credit_envs.errors import CreditEnvsError
 from credit_envs.leaderboard import entry as entries
@@ -34,7 +35,7 @@ def submit(
     *,
     told: Told | None = None,
     command: str = "",
-    about: Mapping[str, str] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Enters an estimator.
 

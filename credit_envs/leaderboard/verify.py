@@ -143,7 +143,7 @@ def _estimator(
         _same_tables(manifest, entries.fingerprints(rules, tables))
         report.checks.append(Check("tables", "passed", f"{len(tables)} fingerprints agree"))
         step = "replay"
-        found = Run(cells, {cell: manifest.spent[cell] for cell in cells})
+        found = Run(cells, {cell: dict(manifest.spent[cell]) for cell in cells})
         scored = entries.score_all(rules, tables, found, told)
         steps = sum(int(one.steps[-1]) for one in cells.values())
         report.checks.append(Check("replay", "passed", f"{steps:,} actions, bit for bit"))
