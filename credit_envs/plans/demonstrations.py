@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import torch
 
-from credit_envs.errors import check_range
+from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.skill import skilled_policy
 from credit_envs.sampling.device import DevicePolicy
 from credit_envs.sampling.sampler import Sampler
@@ -50,6 +50,8 @@ def with_demonstrations(
 def _shown(sampler: Sampler, groups: int, size: int, skill: float, context: torch.Tensor | None) -> Sample:
     """Draws the demonstrator's rollouts, with rows and actions as the policy's own table has them."""
     learner, calls = sampler.policy, sampler.meter.policy_calls
+    if not isinstance(learner, DevicePolicy):
+        raise CreditEnvsError("with_demonstrations: expected a policy without memory, whose table tells its rows")
     # The sampler itself plays the demonstrator's part, so that its counters, and with them all luck, go on.
     sampler.policy = DevicePolicy(sampler.dynamics, skilled_policy(sampler.table, skill))
     try:

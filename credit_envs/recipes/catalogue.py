@@ -55,8 +55,6 @@ PRESETS: Mapping[str, str] = {
     "mcts_prm_gigpo": "mcts_shaped+gigpo",
     "orm": "outcome_model+grpo",
     "orm_anchor": "outcome_model_anchor+grpo",
-    "agent_q": "agent_q_pairs+dpo",
-    "agent_q_no_critic": "agent_q_pairs_no_critic+dpo",
     "mig_policy": "mig_gain_policy+mig",
     "igpo_log": "igpo_gain_log+igpo",
     "igpo_policy": "igpo_gain_policy+igpo",

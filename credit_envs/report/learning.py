@@ -315,12 +315,15 @@ def picture(found: Sequence[Learning], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.lines import Line2D
+    from matplotlib.lines import Line2D
 
     places = list(dict.fromkeys(one.environment for one in found))
     agents = list(dict.fromkeys(one.agent for one in found))
     columns = min(4, len(places))
     rows = -(-len(places) // columns)
-    with plt.rc_context({**STYLE, "figure.facecolor": "#fdfdfc"}):
+    style: dict[Any, Any] = {**STYLE, "figure.facecolor": "#fdfdfc"}
+    with plt.rc_context(style):
         figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.3 * rows + 0.7), squeeze=False)
         for ax in axes.flat[len(places) :]:
             ax.set_axis_off()
@@ -337,7 +340,7 @@ def picture(found: Sequence[Learning], path: Path) -> None:
             ax.grid(axis="y", color=GRID, linewidth=0.8)
             ax.tick_params(length=0)
         handles = [
-            plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=2.2, label=agent)
+            Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=2.2, label=agent)
             for i, agent in enumerate(agents)
         ]
         figure.legend(

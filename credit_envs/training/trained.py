@@ -59,7 +59,8 @@ class TrainedAgent:
         """
         if not 0 <= obs_id < len(self.probability):
             raise CreditEnvsError(f"obs_id={obs_id}: expected an integer in [0, {len(self.probability) - 1}]")
-        return self.probability[int(obs_id)]
+        row: Floats = self.probability[int(obs_id)]
+        return row
 
     def act(self, obs: Any, generator: np.random.Generator | None = None) -> int:
         """Returns an action.
