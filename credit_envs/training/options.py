@@ -16,7 +16,7 @@ class Options:
 
     Attributes:
         env: Id of the environment, with or without knobs (ID?NAME=VALUE&NAME=VALUE).
-        seed: First seed; learner k uses seed + k.
+        seed: Seed of all luck; each learner draws its own.
         learners: Independent learners trained at once, each on its own samples.
         budget: Environment steps per learner, everything metered.
         groups: Groups per update and learner.
