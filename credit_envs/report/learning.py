@@ -316,7 +316,6 @@ def picture(found: Sequence[Learning], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
-    from matplotlib.lines import Line2D
 
     places = list(dict.fromkeys(one.environment for one in found))
     agents = list(dict.fromkeys(one.agent for one in found))
