@@ -65,7 +65,8 @@ class Checks:
         import credit_envs
 
         path = Path(credit_envs.__file__).parent / "recipes" / "checks.json"
-        path.write_text(json.dumps(dict(sorted(self.passed.items())), indent=1) + "\n")
+        earlier = json.loads(path.read_text()) if path.is_file() else {}
+        path.write_text(json.dumps(dict(sorted({**earlier, **self.passed}.items())), indent=1) + "\n")
 
 
 def reached(function, module, depth=3):

@@ -136,7 +136,8 @@ def test_grpo_by_hand():
     assert grpo(lone, lone="value").tolist() == [[4.0, 4.0]]  # the quirk of verl: mean 0, deviation 1
 
 
-@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if not m.needs])
+# `immediate` is what rewards say once they are shaped; it compares nobody with anybody.
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if not m.needs and not n.startswith("immediate")])
 @pytest.mark.parametrize("length", [1, 7, 40])
 def test_equal_rollouts_give_exactly_zero(name, length):
     rewards = [[0.0] * (length - 1) + [10.0 * 0.95**3]] * 64

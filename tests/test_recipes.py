@@ -92,6 +92,13 @@ def test_the_pull_of_reinforce_is_the_credit(scene):
     assert torch.allclose(found.pull(paid, credit, batch.policy_table, scene), credit, atol=1e-12)
 
 
+def test_the_oracles_own_rows_are_what_the_oracle_says(scene):
+    batch = scene.sample.trajectories
+    assert torch.equal(recipe("exact").credit(batch, scene)[1], torch.where(batch.mask, scene["advantage"], 0.0))
+    projected = torch.where(batch.mask, scene["projected_advantage"], 0.0)
+    assert torch.equal(recipe("projected").credit(batch, scene)[1], projected)
+
+
 def test_staleness_moves_the_behaviour_policy_only():
     table = credit_envs.make_table("credit/Pivots-v0")
     policy = ladder(table, (0.0, 0.5))[1].policy
