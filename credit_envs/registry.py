@@ -297,13 +297,15 @@ SUITES: dict[str, tuple[str, ...]] = {
             revisit_rate=(0.05, 0.1, 0.2),
             cue=_SHARES,
         ),
+        "credit/Lookup-v0",
+        *_swept("credit/Lookup-v0", spell=(1,)),
     ),
 }
 """Named lists of environments, each written as :func:`canonical` writes it. What none of them fixes has its default.
 
 ``perception-v0`` turns how much only the picture says; ``tokens-v0`` utters commands word by word; ``dials-v0`` turns each
-dial alone on an own and on an imported table, which stand first, untouched. Density has no sweep on the imported one: there
-every step is paid, and a table would have to remember all sums. Spelling has none: their commands are single words.
+dial alone on an own and on an imported table, which stand first, untouched, and spelling on one whose commands have several
+words. Density has no sweep on the imported one: there every step is paid, and a table would have to remember all sums.
 """
 
 

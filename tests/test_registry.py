@@ -143,7 +143,7 @@ def test_suites_hold_what_they_promise():
 
 
 def test_the_dials_are_swept_alone():
-    bases = ("credit/KeyRooms-v0?stage_reward=0.2", "credit/CliffWalking-v0")
+    bases = ("credit/KeyRooms-v0?stage_reward=0.2", "credit/CliffWalking-v0", "credit/Lookup-v0")
     turned: dict[str, set[str]] = {base: set() for base in bases}
     for name in registry.suite("dials-v0"):
         found, knobs = registry.parse(name)
@@ -152,7 +152,7 @@ def test_the_dials_are_swept_alone():
         assert len(extra) == (name not in bases)
         turned[base] |= set(extra)
     wanted = {"slip", "delay", "unit", "horizon", "plan", "aliasing", "paraphrases", "revisit_rate", "cue"}
-    assert turned == {bases[0]: wanted | {"density"}, bases[1]: wanted}
+    assert turned == {bases[0]: wanted | {"density"}, bases[1]: wanted, bases[2]: {"spell"}}
 
 
 @pytest.mark.parametrize("base", ["credit/KeyRooms-v0?stage_reward=0.2", "credit/CliffWalking-v0"])

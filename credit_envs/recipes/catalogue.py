@@ -68,6 +68,9 @@ PRESETS: Mapping[str, str] = {
     "ppo_mr": "turn_rewards_merged+ppo_learned",
     "grpo_mr": "turn_rewards_merged+grpo",
     "gigpo_turn_rewards": "turn_rewards+gigpo",
+    # Routed experts change which parameters a step trains, not its credit, which is GiGPO's: a row of a routed table belongs
+    # to one expert. What the routing is worth shows in training (`--policy phase_moe`).
+    "pa_moe": "gigpo",
     "loop": "loop+loop_token",
     "loop_by_turn": "loop+loop_turn",
     "loop_by_trajectory": "loop+loop_trajectory",
