@@ -156,16 +156,18 @@ def _overall(found: Sequence[Learning]) -> list[str]:
         "better than GRPO: final",
         "whole budget",
     ]
+    # Agents may have been trained with more seeds here and there: all count with as many as the one with fewest.
+    common = {place: min(by[agent, place].seeds for agent in agents) for place in places}
     rows = []
     for agent in agents:
         own = [by[agent, place] for place in places]
-        finals, speeds = [one.final for one in own], [one.speed for one in own]
+        finals, speeds = _first(own, common)
         better = ["–", "–"]
         if agent != REFERENCE and REFERENCE in agents:
-            rival = [by[REFERENCE, place] for place in places]
+            rival = _first([by[REFERENCE, place] for place in places], common)
             better = [
-                f"{improvement([(a, b) for a, b in zip(ours, theirs, strict=True)]):.2f}"
-                for ours, theirs in ((finals, [r.final for r in rival]), (speeds, [r.speed for r in rival]))
+                f"{improvement(list(zip(ours, theirs, strict=True))):.2f}"
+                for ours, theirs in zip((finals, speeds), rival, strict=True)
             ]
         middle = bootstrapped(finals, interquartile_mean)
         cells = [
@@ -173,7 +175,7 @@ def _overall(found: Sequence[Learning]) -> list[str]:
             f"{bootstrapped(finals, _mean):.3f}",
             f"{bootstrapped(speeds, interquartile_mean):.3f}",
         ]
-        rows.append((middle.value, _row(agent, sum(one.seeds for one in own), *cells, *better)))
+        rows.append((middle.value, _row(agent, sum(map(len, finals)), *cells, *better)))
     listed = ", ".join(place.removeprefix("credit/") for place in places)
     return [
         f"{len(places)} environments that all agents were trained on: {listed}. The interquartile mean (IQM) is over all runs; "
@@ -185,6 +187,13 @@ def _overall(found: Sequence[Learning]) -> list[str]:
         _row(*["---"] * len(head)),
         *(line for _, line in sorted(rows, key=lambda pair: -pair[0])),
     ]
+
+
+def _first(own: Sequence[Learning], common: Mapping[str, int]) -> tuple[list[Floats], list[Floats]]:
+    """Final returns and speeds of the first seeds, as many as stated per environment."""
+    sizes = [common[one.environment] for one in own]
+    pairs = [(one.final[:n], one.speed[:n]) for one, n in zip(own, sizes, strict=True)]
+    return [final for final, _ in pairs], [speed for _, speed in pairs]
 
 
 # -- credit and learning ---------------------------------------------------------------------------------------------
