@@ -24,6 +24,8 @@ REFERENCE = "grpo"
 SCORES = "_credit.json"
 COLOURS = ("#6b6a65", "#2a78d6", "#d95926", "#199e70", "#8f4fc4", "#c29a1f", "#c2315d", "#4a9aa8")
 _RESAMPLES = 2000
+_LEFT_OUT = (("agent_prm",), ("vineppo",), ("agent_prm", "mcts_prm", "vineppo"))
+"""Agents without whom the rank correlation is looked at once more: no policy gradient, the slowest, all that fit or buy."""
 
 
 def write(folder: Path, credit: Path | None = None, docs: Path | None = None) -> Path:
@@ -300,12 +302,18 @@ def _agreement(found: Sequence[Learning], scores: Mapping[str, Any]) -> list[str
         _row(*head),
         _row(*["---"] * len(head)),
     ]
-    for policy in [None, *policies]:
-        pairs = paired(found, scores, policy)
+    rows: list[tuple[str, str | None, tuple[str, ...]]] = [(policy, policy, ()) for policy in policies]
+    rows.insert(0, ("all (mean of logs)", None, ()))
+    agents = {one.agent for one in found}
+    rows += [
+        (f"all, without {', '.join(out)}", None, out)
+        for out in _LEFT_OUT
+        if set(out) < agents and len(agents) > len(out) + 2
+    ]
+    for label, policy, out in rows:
+        pairs = paired([one for one in found if one.agent not in out], scores, policy)
         values = (correlation(pairs, within=within) for within in (False, True))
-        lines.append(
-            _row(policy or "all (mean of logs)", len(pairs.agent), pairs.undefined, *(f"{v:.2f}" for v in values))
-        )
+        lines.append(_row(label, len(pairs.agent), pairs.undefined, *(f"{v:.2f}" for v in values)))
     return lines
 
 
