@@ -162,8 +162,7 @@ def _without_rollout(
         rest = torch.nonzero((owner == owner[i]) & (torch.arange(len(owner), device=owner.device) != i)).squeeze(1)
         if not len(rest):
             continue
-        rows = {k: v[rest] for k, v in vars(batch).items() if k != "policy_table" and v is not None}
-        others = batch.replace(**rows)
+        others = batch.rows(rest)
         graph = _evaluated(others, anchor[rest], to_go[rest], gamma, lam, weights, scope)
         at = anchor[rest][others.mask]
         share = _shares(others, graph.ids, graph.n, weights)

@@ -83,6 +83,11 @@ class Trajectories:
         """Number of trees, numbered 0 … n_trees − 1."""
         return int(self.tree.max()) + 1
 
+    def rows(self, index: Tensor) -> Trajectories:
+        """Returns some rollouts, int64 or bool ``[n]``, in the order of the index; groups keep their numbers."""
+        fields = {k: v[index] for k, v in vars(self).items() if k != "policy_table" and v is not None}
+        return self.replace(**fields)
+
     def replace(self, **changes: Tensor | None) -> Trajectories:
         """Returns a copy with some fields changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
@@ -116,11 +121,7 @@ class Sample:
 
     def rows(self, index: Tensor) -> Sample:
         """Returns some rollouts, int64 or bool ``[n]``, in the order of the index; groups keep their numbers."""
-
-        def pick(part: Trajectories | Truth) -> dict[str, Tensor]:
-            return {k: v[index] for k, v in vars(part).items() if k != "policy_table" and v is not None}
-
-        return Sample(self.trajectories.replace(**pick(self.trajectories)), Truth(**pick(self.truth)))
+        return Sample(self.trajectories.rows(index), Truth(**{k: v[index] for k, v in vars(self.truth).items()}))
 
 
 _FILL = {"edge": -1}

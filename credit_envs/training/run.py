@@ -320,11 +320,7 @@ class Run:
     def _parts(self, batch: Trajectories) -> list[tuple[Tensor, Trajectories]]:
         """Returns each learner's rows and its own batch; remembered while one batch is trained on."""
         if self._parted is None or self._parted[0] is not batch:
-            parts = []
-            for _, index in self._rows(batch):
-                rows = {k: v[index] for k, v in vars(batch).items() if k != "policy_table" and v is not None}
-                parts.append((index, _renumbered(batch.replace(**rows))))
-            self._parted = batch, parts
+            self._parted = batch, [(index, _renumbered(batch.rows(index))) for _, index in self._rows(batch)]
         return self._parted[1]
 
     def _charge(self, batch: Trajectories) -> None:
