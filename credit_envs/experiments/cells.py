@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import credit_envs
 from credit_envs import registry
@@ -85,6 +85,32 @@ class Cell:
         words = re.sub(r"[^\w.=]+", "-", self.environment.removeprefix("credit/"))
         return f"{words[:80]}--{self.level:g}--{digest}"
 
+    def work(self) -> dict[str, Any]:
+        """Does it, see :func:`work`."""
+        return work(self)
+
+
+class Work(Protocol):
+    """What a sweep is made of: a :class:`Cell`, or whatever else is plain data with these."""
+
+    @property
+    def environment(self) -> str:
+        """What it is about, for the progress bar."""
+
+    @property
+    def axes(self) -> tuple[tuple[str, Any], ...]:
+        """Coordinates in tables and pictures."""
+
+    @property
+    def slug(self) -> str:
+        """Name of its file."""
+
+    def check(self) -> Any:
+        """Raises where a field is out of range."""
+
+    def work(self) -> dict[str, Any]:
+        """Does it."""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -98,7 +124,7 @@ class Sweep:
 
     name: str
     about: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Work, ...]
 
     def __post_init__(self) -> None:
         if len({cell.slug for cell in self.cells}) < len(self.cells):

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from credit_envs.errors import CreditEnvsError
-from credit_envs.experiments.cells import Cell, Sweep
+from credit_envs.experiments.cells import Sweep
 from credit_envs.table.storage import write_atomically
 
 _FIELDS = ("environment", "level", "budget", "group_size", "staleness", "restore")
 
 
-def finished(sweep: Sweep, folder: Path) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """Yields the finished cells of a sweep with what :func:`~credit_envs.experiments.cells.work` found, in its order."""
+def finished(sweep: Sweep, folder: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yields the finished cells of a sweep with what their ``work`` found, in its order."""
     for cell in sweep.cells:
         path = folder / "cells" / f"{cell.slug}.json"
         if path.is_file():
@@ -34,7 +34,7 @@ def rows(sweep: Sweep, folder: Path) -> list[dict[str, Any]]:
     """Returns the finished records of a sweep, flat."""
     out = []
     for cell, found in finished(sweep, folder):
-        fields = {name: getattr(cell, name) for name in _FIELDS}
+        fields = {name: getattr(cell, name, None) for name in _FIELDS}
         axes = {f"axis_{name}": str(value) for name, value in cell.axes}
         about = {f"about_{name}": value for name, value in found["about"].items()}
         out += [{"sweep": sweep.name, **fields, **axes, **about, **record} for record in found["records"]]

@@ -16,7 +16,7 @@ from typing import Any
 
 from credit_envs.errors import CreditEnvsError
 from credit_envs.experiments import dataset
-from credit_envs.experiments.cells import Cell, Sweep, work
+from credit_envs.experiments.cells import Sweep, Work
 from credit_envs.table.storage import write_atomically
 
 Progress = Callable[[int, int, str], None]
@@ -59,17 +59,17 @@ def run(sweep: Sweep, folder: Path, jobs: int = 1, progress: Progress | None = N
     return failed
 
 
-def path_of(cell: Cell, folder: Path) -> Path:
+def path_of(cell: Work, folder: Path) -> Path:
     """Returns the file of a cell."""
     return folder / "cells" / f"{cell.slug}.json"
 
 
-def _attempt(cell: Cell, folder: str) -> list[str]:
+def _attempt(cell: Work, folder: str) -> list[str]:
     import torch
 
     torch.set_num_threads(1)
     try:
-        found: dict[str, Any] = work(cell)
+        found: dict[str, Any] = cell.work()
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
@@ -78,10 +78,10 @@ def _attempt(cell: Cell, folder: str) -> list[str]:
     return []
 
 
-def _processes(missing: Sequence[Cell], folder: Path, jobs: int, tell: Callable[[int, str], None]) -> list[str]:
+def _processes(missing: Sequence[Work], folder: Path, jobs: int, tell: Callable[[int, str], None]) -> list[str]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, max(1, len(missing))), mp_context=context) as pool:
-        futures: dict[Future[list[str]], Cell] = {pool.submit(_attempt, cell, str(folder)): cell for cell in missing}
+        futures: dict[Future[list[str]], Work] = {pool.submit(_attempt, cell, str(folder)): cell for cell in missing}
         try:
             while not all(future.done() for future in futures):
                 running = [cell.environment for future, cell in futures.items() if future.running()]
