@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from credit_envs.experiments.claims import CLAIMS, UNMEASURED
-from credit_envs.experiments.ledger import Claim, Outcome
-from credit_envs.experiments.surface import Slice, regression, rules
+from credit_envs.experiments import maps
+from credit_envs.experiments.cells import Sweep
+from credit_envs.experiments.ledger_page import dials_section, ledger_section
+from credit_envs.experiments.surface import STRUCTURES, Slice, flat, moments, regression, rules, slices
+from credit_envs.experiments.tables import number, read_csv, save, save_json, span, table
 from credit_envs.table.storage import write_atomically
 
 FAMILIES = (
@@ -25,6 +23,16 @@ FAMILIES = (
     ("tree", "rollouts", "trees forking at boundaries"),
     ("value", "rollouts", "exact values (the limit)"),
 )
+
+
+def publish(sweep: Sweep, folder: Path, docs: Path) -> list[Path]:
+    """Writes the surface's data and maps into a folder of pages; returns what was written."""
+    found = slices(sweep, folder)
+    told = {"families": tests_table(found), "structures": structures_table(found)}
+    written = [save(flat(found), docs / "data" / "granularity.csv.gz")]
+    written.append(save(moments(sweep, folder), docs / "data" / "moments.csv"))
+    written.append(save_json([told], docs / "data" / "principle_tests.json"))
+    return [*written, *draw(found, docs / "images")]
 
 
 def tests_table(found: Sequence[Slice]) -> list[dict[str, Any]]:
@@ -76,38 +84,21 @@ def _steady(found: Sequence[Slice]) -> list[Slice]:
     return [one for one in found if one.task == "Pivots"]
 
 
-def ledger_rows(judged: Sequence[tuple[Claim, str, Sequence[Outcome]]], command: str) -> list[dict[str, Any]]:
-    """Returns the ledger as plain data."""
-    return [
-        {
-            "name": claim.name,
-            "claim": claim.claim,
-            "source": claim.source,
-            "predicted": claim.predicted,
-            "refuted_by": claim.refuted_by,
-            "verdict": verdict,
-            "tests": [asdict(outcome) for outcome in outcomes],
-            "command": f"{command} {claim.name}",
-        }
-        for claim, verdict, outcomes in judged
-    ]
-
-
-def write_ledger(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Writes the ledger as JSON, floats with five significant digits."""
-
-    def short(value: Any) -> Any:
-        if isinstance(value, float):
-            return float(f"{value:.5g}") if isfinite(value) else None
-        if isinstance(value, Mapping):
-            return {key: short(one) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [short(one) for one in value]
-        return value.item() if hasattr(value, "item") else value
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps([short(row) for row in rows], indent=1, ensure_ascii=False).encode())
-    return path
+def draw(found: Sequence[Slice], images: Path) -> list[Path]:
+    """Draws the maps."""
+    level = sorted({one.level for one in found})[len({one.level for one in found}) // 2]
+    here = [one for one in found if one.level == level]
+    out = [maps.optimum_lines(here, images / "optimum-pivots.png")]
+    for task in ("Pivots", "KeyRooms"):
+        for structure in STRUCTURES:
+            if any(one.task == task and one.structure == structure for one in here):
+                path = images / f"surface-{task.lower()}-{structure}.png"
+                out.append(maps.surface_map(here, path, task, structure))
+    for price in ("language model", "data"):
+        path = images / f"surface-pivots-first-{price.split()[0]}.png"
+        out.append(maps.surface_map(here, path, price=price))
+    tokens = tuple(dict.fromkeys(one.task for one in here if one.task.endswith("tokens")))
+    return [*out, *([maps.levels_bars(here, images / "levels-tokens.png", tokens)] if tokens else [])]
 
 
 def write_page(docs: Path) -> Path:
@@ -128,27 +119,12 @@ def write_page(docs: Path) -> Path:
     if (data / "moments.csv").is_file():
         parts.append(_why(data / "moments.csv"))
     if (data / "dials.csv").is_file():
-        parts.append(_dials())
+        parts.append(dials_section())
     if (data / "ledger.json").is_file():
-        parts.append(_ledger(json.loads((data / "ledger.json").read_text())))
+        parts.append(ledger_section(json.loads((data / "ledger.json").read_text())))
     path = docs / "principle.md"
     write_atomically(path, "\n".join(parts).encode())
     return path
-
-
-def _span(value: Any, digits: int = 2) -> str:
-    if value is None or any(x is None or not isfinite(x) for x in value):
-        return "–"
-    return f"{value[0]:.{digits}f} [{value[1]:.{digits}f}, {value[2]:.{digits}f}]"
-
-
-def _number(value: Any) -> str:
-    return "–" if value is None or not isfinite(value) else f"{value:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -179,10 +155,10 @@ def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
         body = []
         for row in (row for row in rows if row["price"] == price):
             shares = [f"{100 * row[f'share {word}']:.0f} %" for word in ("k", "open", "not k")]
-            slopes = [_span(row["unit"]), _span(row["budget"]), f"{100 * (row['censored'][0] or 0):.0f} %"]
-            kept = [_number(row.get(f"keeps {name}")) for name in ("unit", "constant", "fine", "coarse")]
+            slopes = [span(row["unit"]), span(row["budget"]), f"{100 * (row['censored'][0] or 0):.0f} %"]
+            kept = [number(row.get(f"keeps {name}")) for name in ("unit", "constant", "fine", "coarse")]
             body.append([str(row["family"]), str(row["slices"]), *shares, *slopes, *kept])
-        out.append(_table(head, body))
+        out.append(table(head, body))
     return "\n".join(out)
 
 
@@ -194,8 +170,8 @@ def _structures(rows: Sequence[Mapping[str, Any]]) -> str:
     body = []
     for row in rows:
         shares = [f"{100 * row[f'share {word}']:.0f} %" for word in ("k", "open", "not k")]
-        slopes = [_span(row["unit"]), _span(row["budget"])]
-        kept = [_number(row.get(f"keeps {name}")) for name in ("unit", "constant", "fine", "coarse")]
+        slopes = [span(row["unit"]), span(row["budget"])]
+        kept = [number(row.get(f"keeps {name}")) for name in ("unit", "constant", "fine", "coarse")]
         place = [str(row["family"]), str(row["task"]), _MAPS[str(row["structure"])], str(row["slices"])]
         body.append([*place, *shares, *slopes, *kept])
     head: tuple[str, ...] = (
@@ -217,18 +193,13 @@ def _structures(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     return (
         "### By causal structure, simulator prices\n\nSlopes on Pivots only: KeyRooms gets longer with k, so that a preference "
-        "for the coarsest grain would pass for a slope on k.\n\n" + _table(head, body) + f"\nMaps: {pictures}\n"
+        "for the coarsest grain would pass for a slope on k.\n\n" + table(head, body) + f"\nMaps: {pictures}\n"
     )
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    plain = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return list(csv.DictReader(plain.decode().splitlines()))
 
 
 def _levels(path: Path) -> str:
     """Token, turn, segment, trajectory: predicted and measured optimum with the test's agreement."""
-    rows = [r for r in _read(path) if r["task"].endswith("tokens") and r["price"] == "simulator"]
+    rows = [r for r in read_csv(path) if r["task"].endswith("tokens") and r["price"] == "simulator"]
     body, titles = [], {(family, spending): title for family, spending, title in FAMILIES}
     places = dict.fromkeys((r["task"], r["family"], r["spending"], r["groups"]) for r in rows)
     for task, family, spending, groups in places:
@@ -252,12 +223,12 @@ def _levels(path: Path) -> str:
         "GRPO-equivalents under simulator prices; *turn is best in*: share of resampled seeds.\n\n"
         "![levels](images/levels-tokens.png)\n\n"
     )
-    return text + _table(head, body)
+    return text + table(head, body)
 
 
 def _why(path: Path) -> str:
     """Bias, variance and cost for one middle case."""
-    rows = [r for r in _read(path) if (r["task"], r["structure"], r["unit"]) == ("Pivots", "first", "4")]
+    rows = [r for r in read_csv(path) if (r["task"], r["structure"], r["unit"]) == ("Pivots", "first", "4")]
     body = []
     for r in rows:
         if ("@" in r["estimator"] and not r["estimator"].startswith("learned")) or "data=8)" in r["estimator"]:
@@ -275,39 +246,4 @@ def _why(path: Path) -> str:
         "gradient over the square of the exact one. The cosine carries sampling error (mean gradients are estimated). *Credit "
         "error*: mean squared error after the best scale, over the advantage's own square.\n\n"
     )
-    return text + _table(head, body)
-
-
-def _dials() -> str:
-    return (
-        "## One surface per dial\n\nA few estimators as one dial turns; data in [dials.csv](data/dials.csv).\n\n"
-        "![dials](images/dials.png)\n"
-    )
-
-
-def _ledger(rows: Sequence[Mapping[str, Any]]) -> str:
-    out = [
-        "## The claims ledger\n",
-        "Verdicts are computed from the results by the rules in `credit_envs/experiments/ledger.py`; every test, cell and "
-        "interval is in [ledger.json](data/ledger.json). All of it is about the gradient of a given policy, not learning.\n",
-    ]
-    body = []
-    for row in rows:
-        tests = "<br>".join(f"{t['test']}: {_span(t['effect'])}, {t['verdict']}{_nothing(t)}" for t in row["tests"])
-        body.append([f"**{row['claim']}** ({row['source']})", f"**{row['verdict']}**", tests, row["refuted_by"]])
-    out.append(_table(("claim", "verdict", "tests: mean ratio over cells with 95 % interval", "would refute it"), body))
-    counts = {
-        word: sum(row["verdict"] == word for row in rows) for word in ("supported", "contradicted", "depends", "open")
-    }
-    out.append("Of " + f"{len(rows)} claims: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + ".\n")
-    out.append("**Not measured:** " + "; ".join(f"{claim} ({why})" for claim, why in UNMEASURED.items()) + ".\n")
-    return "\n".join(out)
-
-
-def _nothing(test: Mapping[str, Any]) -> str:
-    return f" ({test['nothing']} of {len(test['cells'])} cells: one is worth nothing)" if test["nothing"] else ""
-
-
-def known_claims() -> tuple[str, ...]:
-    """Returns the names of all claims."""
-    return tuple(one.name for one in CLAIMS)
+    return text + table(head, body)

@@ -397,23 +397,3 @@ def moments(sweep: Sweep, folder: Path) -> list[dict[str, Any]]:
             figures |= {"error": 1 - fits, "steps_ratio": mean["env_steps"] / mean["steps"]}
             out.append({**dict(cell.axes), "level": cell.level, "estimator": name, **figures})
     return out
-
-
-def save(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Writes flat rows as CSV, floats with four significant digits; packed if the name ends in ``.gz``."""
-    import csv
-    import gzip
-    import io
-
-    from credit_envs.table.storage import write_atomically
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = text.getvalue().encode()
-    write_atomically(path, gzip.compress(plain, mtime=0) if path.suffix == ".gz" else plain)
-    return path
