@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import os
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from credit_envs.arrays import Floats
 from credit_envs.errors import CreditEnvsError, unknown
 
 _EXERCISES = Path(__file__).parent / "exercises"
+
+STRICT = "CREDIT_ENVS_STRICT_CHECKS"
+"""Set this variable and a wrong answer raises; the site is built so, and a solution that went stale fails it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an answer is worth. A notebook shows its text; ``bool(verdict)`` says whether the answer is right."""
+    """What an answer is worth. Its text is what a notebook prints; ``bool(verdict)`` says whether the answer is right."""
 
     question: str
     right: bool
@@ -70,13 +75,13 @@ class Verdict:
     def __bool__(self) -> bool:
         return self.right
 
-    def __repr__(self) -> str:
-        mark = "right" if self.right else "not yet" if self.answered else "not answered yet"
-        return f"{self.question}: {mark}{'. ' + self.feedback if self.feedback else ''}"
+    def __str__(self) -> str:
+        mark = "✓ right" if self.right else "✗ not yet" if self.answered else "not answered yet"
+        return f"{self.question} {mark}{'. ' + self.feedback if self.feedback else ''}"
 
 
-def check(question: str | Question, answer: Any) -> Verdict:
-    """Compares an answer with the truth.
+def check(question: str | Question, answer: Any) -> None:
+    """Prints what an answer is worth.
 
     Args:
         question: name of an exercise, or a question of your own.
@@ -84,7 +89,16 @@ def check(question: str | Question, answer: Any) -> Verdict:
 
     Raises:
         CreditEnvsError: if there is no such question.
+        AssertionError: for a wrong answer while :data:`STRICT` is set in the environment, as where solutions are tested.
     """
+    verdict = judge(question, answer)
+    print(verdict)
+    if verdict.answered and not verdict.right and os.environ.get(STRICT):
+        raise AssertionError(str(verdict))
+
+
+def judge(question: str | Question, answer: Any) -> Verdict:
+    """Compares an answer with the truth, as :func:`check` prints it."""
     asked = find(question) if isinstance(question, str) else question
     if answer is ...:
         return Verdict(asked.name, False, False, "Replace the three dots.")
@@ -95,7 +109,8 @@ def check(question: str | Question, answer: Any) -> Verdict:
     try:
         given = answer if asked.use is None else asked.use(answer)
     except Exception as error:  # whatever a student's function raises is an answer
-        return wrong(f"Your answer could not be used: {type(error).__name__}: {error}")
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        return wrong(f"Your answer could not be used: {type(error).__name__} in line {line}: {error}")
     if given is ... or given is None:
         return Verdict(asked.name, False, False, "It returns nothing yet.")
     truth = _truth(asked)
