@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 import credit_envs
@@ -38,7 +38,8 @@ class Cell:
         axes: what the sweep varies, as (name, value) pairs: coordinates of the cell in tables and pictures.
         level: normalised return of the policy.
         budget: environment steps of the base sample, per seed.
-        seeds: number of replicates, from seed 0.
+        seeds: number of replicates.
+        first_seed: the first of them; further ones follow.
         group_size: rollouts per group.
         extra_steps: environment steps that one recipe may spend beyond the sample, per seed.
         staleness: σ of the noise on the logits of the policy that draws the rollouts.
@@ -57,6 +58,7 @@ class Cell:
     staleness: float = 0.0
     restore: str = "free"
     probe: str = ""
+    first_seed: int = 0
 
     def check(self) -> Cell:
         """Returns itself, or raises.
@@ -68,6 +70,7 @@ class Cell:
         check_range("level", self.level, 0, 0.999)
         check_range("budget", self.budget, 100, 1e12, integer=True)
         check_range("seeds", self.seeds, 2, 1e6, integer=True)
+        check_range("first_seed", self.first_seed, 0, 1 << 40, integer=True)
         check_range("group_size", self.group_size, 2, 1e6, integer=True)
         check_range("extra_steps", self.extra_steps, 1, 1e12, integer=True)
         check_range("staleness", self.staleness, 0, 10)
@@ -79,8 +82,10 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """Name of its file: readable, and with a digest of all fields and the package's version."""
-        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        """Name of its file: readable, and with a digest of all fields that are set and the package's version."""
+        # A field at its default leaves no trace, so that results outlive new fields.
+        own = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        text = json.dumps(own, sort_keys=True, default=str)
         digest = hashlib.sha256(f"{credit_envs.__version__}{text}".encode()).hexdigest()[:10]
         words = re.sub(r"[^\w.=]+", "-", self.environment.removeprefix("credit/"))
         return f"{words[:80]}--{self.level:g}--{digest}"
@@ -147,7 +152,8 @@ def work(cell: Cell) -> dict[str, Any]:
         return max(_SMALLEST, round(cell.budget / (size * float(about["expected_steps"]))))
 
     records = []
-    for seed in range(cell.seeds):
+    seeds = range(cell.first_seed, cell.first_seed + cell.seeds)
+    for seed in seeds:
         found = subject.replicate(recipes, seed, groups(cell.group_size), cell.group_size, cell.extra_steps)
         unit = next(record for record in found if record["estimator"] == UNIT)
         if cell.group_size != UNIT_GROUP:
@@ -156,7 +162,7 @@ def work(cell: Cell) -> dict[str, Any]:
     out = {"cell": asdict(cell), "about": about, "records": records}
     if cell.probe:
         probe, size = PROBES[cell.probe], cell.group_size
-        out["probe"] = [probe(subject, seed, groups(size), size) for seed in range(cell.seeds)]
+        out["probe"] = [probe(subject, seed, groups(size), size) for seed in seeds]
     return out
 
 
