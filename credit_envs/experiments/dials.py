@@ -13,7 +13,7 @@ from typing import Any
 from credit_envs.evaluation.prices import PRICE_LISTS
 from credit_envs.evaluation.summary import summarise
 from credit_envs.experiments.cells import Cell, Sweep
-from credit_envs.experiments.claims import HOUSE, ROOMS, TASKS, over
+from credit_envs.experiments.claims_places import HOUSE, ROOMS, TASKS, over
 from credit_envs.experiments.dataset import finished
 
 ESTIMATORS = ("grpo", "gigpo(gamma=1)", "vineppo_k1", "vineppo(k=4)", "tree_grpo", "ppo_learned", "anchor_graph")

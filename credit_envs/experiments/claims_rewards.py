@@ -1,0 +1,54 @@
+"""Claims about what rollouts are paid, and how credit becomes an update."""
+
+from __future__ import annotations
+
+from credit_envs.experiments.claims_places import TOKENS, over
+from credit_envs.experiments.ledger import Claim, Test
+
+_GIGPO = "gigpo"
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "turn_rewards",
+        "Verifiable turn rewards improve the gradient, with and without GiGPO.",
+        "Zeng et al. 2025, arXiv 2505.11821; combinations circulate",
+        "worth more than the same estimator on the outcome alone",
+        "worth less: what is paid is no longer the task",
+        (Test("turn_rewards+dr_grpo"), Test("turn_rewards+gigpo", _GIGPO)),
+        over(
+            ("KeyRooms", "Household", "Lookup", "Sums", "Shop"), ("turn_rewards+dr_grpo", "turn_rewards+gigpo", _GIGPO)
+        ),
+    ),
+    Claim(
+        "search_p1",
+        "Search-P1's partial credit for the path helps.",
+        "arXiv 2602.22576",
+        "worth more than the outcome alone",
+        "worth less: a path is paid that does not lead there",
+        (Test("search_p1+dr_grpo"),),
+        over(("Lookup", "Sums", "Charts"), ("search_p1+dr_grpo",)),
+    ),
+    Claim(
+        "loop_ratio",
+        "Off-policy, a ratio per token beats one per turn, and that one per trajectory.",
+        "Chen et al. 2025, arXiv 2502.01600 (LOOP)",
+        "token > turn > trajectory under staleness",
+        "the reverse order",
+        (Test("loop", "loop_by_turn"), Test("loop_by_turn", "loop_by_trajectory")),
+        over(TOKENS, ("loop", "loop_by_turn", "loop_by_trajectory"), "staleness", (0.2, 0.5, 1.0)),
+    ),
+    Claim(
+        "stale_losses",
+        "SSPO's gate and SORL's turn-level clip beat PPO's clip on stale data.",
+        "SSPO; Li et al. 2025, arXiv 2511.20718 (SORL)",
+        "worth more than PPO's loss on the same credit",
+        "worth less",
+        (Test("dr_grpo+sspo", "dr_grpo+ppo"), Test("dr_grpo+sorl", "dr_grpo+ppo")),
+        over(
+            ("KeyRooms", "Household", "Lookup"),
+            ("dr_grpo+sspo", "dr_grpo+sorl", "dr_grpo+ppo"),
+            "staleness",
+            (0.5, 1.0),
+        ),
+    ),
+)
