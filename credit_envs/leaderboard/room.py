@@ -52,15 +52,18 @@ MEMORY = 12 << 30
 _PACKAGE = Path(credit_envs.__file__).parent
 
 
-def closure() -> list[str]:
+def closure(offered: tuple[str, ...] = OFFERED) -> list[str]:
     """Returns the files of the room, relative to the package: those offered and all that they import.
+
+    Args:
+        offered: rooms and files.
 
     Raises:
         CreditEnvsError: if they import a room that must not be in reach.
     """
     todo = [
         found
-        for name in OFFERED
+        for name in offered
         for found in (
             sorted((_PACKAGE / name).glob("[!_]*.py")) if (_PACKAGE / name).is_dir() else [_PACKAGE / f"{name}.py"]
         )
@@ -92,9 +95,9 @@ def _file(module: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _furnish(folder: Path) -> None:
+def _furnish(folder: Path, offered: tuple[str, ...]) -> None:
     """Fills the room; packages get empty doors, so that nothing more is imported than asked for."""
-    for name in closure():
+    for name in closure(offered):
         target = folder / "credit_envs" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_PACKAGE / name, target)
@@ -130,15 +133,23 @@ class Room:
         trusted: whether methods may run although this system cannot confine them (your own code).
         seconds: processor time of a cell.
         memory: bytes of a cell.
+        offered: rooms and files that methods may import.
     """
 
-    def __init__(self, *, trusted: bool = False, seconds: int = SECONDS, memory: int = MEMORY) -> None:
-        self.trusted, self.seconds, self.memory = trusted, seconds, memory
+    def __init__(
+        self,
+        *,
+        trusted: bool = False,
+        seconds: int = SECONDS,
+        memory: int = MEMORY,
+        offered: tuple[str, ...] = OFFERED,
+    ) -> None:
+        self.trusted, self.seconds, self.memory, self.offered = trusted, seconds, memory, offered
         self.inside: tuple[str, ...] = ()
 
     def __enter__(self) -> Room:
         self._folder = tempfile.TemporaryDirectory(prefix="credit-envs-room-")
-        _furnish(Path(self._folder.name))
+        _furnish(Path(self._folder.name), self.offered)
         search, readable = _libraries()
         self._readable = [self._folder.name, *readable]
         here, there = socket.socketpair()

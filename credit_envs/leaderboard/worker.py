@@ -184,14 +184,15 @@ def _estimate(line: Line, function: Callable[..., Any], task: dict[str, Any]) ->
         return [[_handle(batch), _credit(credit, batch.mask)] for batch, credit in pairs]
     batch = _rich(task["given"])
     given = _Needs(line, batch).given(task["needs"])
-    return [[_handle(batch), _credit(function(batch, **given), batch.mask)]]
+    return [[_handle(batch), _credit(function(batch, **given), batch.mask, raw=task.get("raw", False))]]
 
 
-def _credit(credit: Any, mask: Tensor) -> Any:
-    found = torch.as_tensor(credit).detach().to(torch.float32).cpu()
+def _credit(credit: Any, mask: Tensor, *, raw: bool = False) -> Any:
+    """Checks credit and cuts it to the steps that were taken; ``raw`` leaves it as it was returned (for grading)."""
+    found = torch.as_tensor(credit).detach().to(torch.float64 if raw else torch.float32).cpu()
     if found.shape != mask.shape:
         raise ValueError(f"credit has shape {tuple(found.shape)}, expected {tuple(mask.shape)}")
-    return torch.where(mask, found, 0.0).numpy()
+    return found.numpy() if raw else torch.where(mask, found, 0.0).numpy()
 
 
 def _child(line: Line, task: dict[str, Any]) -> None:
