@@ -368,7 +368,7 @@ def test_oracle_info_is_indexed_by_the_name_that_executes():
 def test_anchor_info():
     env = faces.TabularEnv(dressed(), "state", anchor_info=True)
     _, info = env.reset(seed=0)
-    assert "corner" in info["anchor"]
+    assert isinstance(info["anchor"], int)
     assert "step_reward" not in info
     hashes, anchors, cues = {}, {}, set()
     for _ in range(80):

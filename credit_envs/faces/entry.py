@@ -70,6 +70,7 @@ def make_vec(
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     max_episode_steps: int | None = None,
     render_mode: str | None = None,
+    anchor_info: bool = False,
     **knobs: Any,
 ) -> TabularVectorEnv:
     """Makes a vector environment.
@@ -82,17 +83,18 @@ def make_vec(
         autoreset_mode: see :class:`TabularVectorEnv`.
         max_episode_steps: see :class:`TabularVectorEnv`.
         render_mode: see :class:`TabularVectorEnv`.
+        anchor_info: see :class:`TabularVectorEnv`.
         **knobs: family knobs, importer arguments and dials.
 
     Raises:
         CreditEnvsError: as :func:`make`; also for what only the single environment offers.
     """
-    for name in ("fresh", "oracle_info", "restore", "anchor_info"):
+    for name in ("fresh", "oracle_info", "restore"):
         if knobs.pop(name, False):
             raise CreditEnvsError(f"{name}: only single environments offer this; pass vectorization_mode='sync'")
     view = observation or _default_view(source)
     table = _table(source, instance, knobs)
-    return TabularVectorEnv(table, num_envs, view, autoreset_mode, max_episode_steps, render_mode)
+    return TabularVectorEnv(table, num_envs, view, autoreset_mode, max_episode_steps, render_mode, anchor_info)
 
 
 def make_from(table: Source | None = None, **kwargs: Any) -> TabularEnv:

@@ -71,7 +71,8 @@ class _Seats:
 class TabularParallelEnv(_pettingzoo.ParallelEnv):  # type: ignore[misc]  # PettingZoo has no types
     """A table as a PettingZoo environment in which all agents act at once.
 
-    One step is a round: n steps of the table, in the order of the agents, whose rewards are added up. Actions are named
+    One step is a round: n steps of the table, in the order of the agents, whose rewards are added up (and what they earned,
+    ``step_reward``, where ``anchor_info`` was asked for). Actions are named
     before the round, so a policy that this environment can play does not depend on the moves of the same round. Values
     of such policies are the oracle's on tables that hide these moves (``moves="at once"``); on other tables the oracle's
     policies know more than these agents.
@@ -128,14 +129,17 @@ class TabularParallelEnv(_pettingzoo.ParallelEnv):  # type: ignore[misc]  # Pett
             if not self._seats.actions[agent].contains(actions[agent]):
                 top = self.env.table.n_actions - 1
                 raise CreditEnvsError(f"actions[{agent!r}]={actions[agent]!r}: expected an integer in [0, {top}]")
-        present, total, over = self.agents, 0.0, False
+        present, total, earned, over = self.agents, 0.0, 0.0, False
         info: dict[str, Any] = {}
         for agent in present:
             self._shown, reward, over, _, info = self.env.step(actions[agent])
             total += reward
+            earned += info.get("step_reward", 0.0)
             if over:
                 self.agents = []
                 break
+        if "step_reward" in info:
+            info["step_reward"] = earned
         return (
             self._looks(present),
             dict.fromkeys(present, total),

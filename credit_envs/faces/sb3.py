@@ -26,6 +26,9 @@ from credit_envs.faces.vector import TabularVectorEnv
 _VecEnv: Any = need("stable_baselines3.common.vec_env", "baselines").VecEnv
 
 
+_TOLD = ("action_mask", "anchor", "env_state_hash", "step_reward")
+
+
 class NativeVecEnv(_VecEnv):  # type: ignore[misc]
     """Many episodes of one table, in the contract of SB3's ``VecEnv``.
 
@@ -77,13 +80,13 @@ class NativeVecEnv(_VecEnv):  # type: ignore[misc]
         obs, reward, terminated, truncated, info = self.native.step(self._actions)
         over = terminated | truncated
         infos = self._split(info)
+        if over.any():
+            last = self._split(info["final_info"])
+            for i in np.flatnonzero(over).tolist():
+                self.reset_infos[i] = infos[i]
+                infos[i] = {**last[i], "terminal_observation": info["final_obs"][i]}
         for told in infos:
             told["TimeLimit.truncated"] = False
-        for i in np.flatnonzero(over).tolist():
-            self.reset_infos[i] = {name: value for name, value in infos[i].items() if name == "action_mask"}
-            if "action_mask" in info["final_info"]:
-                infos[i]["action_mask"] = info["final_info"]["action_mask"][i]
-            infos[i]["terminal_observation"] = info["final_obs"][i]
         for i in np.flatnonzero(truncated & ~terminated).tolist():
             infos[i]["TimeLimit.truncated"] = True
         return obs, reward.astype(np.float32), over, infos
@@ -137,10 +140,15 @@ class NativeVecEnv(_VecEnv):  # type: ignore[misc]
 
     def _split(self, info: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns one info per environment of what stands in the vector environment's."""
-        masks = info.get("action_mask")
-        if masks is None:
-            return [{} for _ in range(self.num_envs)]
-        return [{"action_mask": mask} for mask in masks]
+        out: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for name in _TOLD:
+            if name in info:
+                values, there = info[name], info[f"_{name}"].tolist()
+                items = values.tolist() if values.ndim == 1 else values
+                for told, value, known in zip(out, items, there, strict=True):
+                    if known:
+                        told[name] = value
+        return out
 
 
 def _check_space(space: gymnasium.Space[Any]) -> None:

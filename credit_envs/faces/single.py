@@ -65,8 +65,8 @@ class TabularEnv(gymnasium.Env[Any, Any]):
             ``"optimal"``), for ``"uniform"`` or for a policy float ``[S, A]``. Float64 ``[A]`` by action name, NaN where
             inadmissible.
         restore: what :meth:`restore` costs: ``free``, ``replay`` (the steps of the prefix) or ``none`` (refused).
-        anchor_info: adds ``info["anchor"]`` (the observation in words), ``info["env_state_hash"]`` and
-            ``info["step_reward"]``.
+        anchor_info: adds ``info["anchor"]``, ``info["env_state_hash"]`` and ``info["step_reward"]``; see
+            :mod:`credit_envs.faces.truth`.
         fresh: function from instance seeds to tables; every reset then builds a layout of its own.
 
     Attributes:
@@ -165,13 +165,13 @@ class TabularEnv(gymnasium.Env[Any, Any]):
             CreditEnvsError: if the action is not an integer in ``[0, A - 1]``.
             gymnasium.error.ResetNeeded: before the first reset and after the end of an episode.
         """
-        t = self._t
+        t, before = self._t, self._node
         if self._shift is not None:
             action = self._executed(action)
         try:
-            bounds, outcome = self._node[action]
+            bounds, outcome = before[action]
         except TypeError:  # arrays cannot be looked up
-            bounds, outcome = self._node[self._listing.index(action)]
+            bounds, outcome = before[self._listing.index(action)]
         if bounds is not None:
             luck = self._luck
             try:
@@ -196,7 +196,7 @@ class TabularEnv(gymnasium.Env[Any, Any]):
             shown = self._look(node)
         elif self._copy is not None:
             shown = self._copy(shown)
-        return shown, reward, terminated, False, {} if self._bare else self._info(node, reward)
+        return shown, reward, terminated, False, {} if self._bare else self._info(node, reward, before.state)
 
     def render(self) -> Any:
         """Returns a picture uint8 ``[height, width, 3]`` or words of the current state; ``human`` shows a window."""
@@ -369,7 +369,7 @@ class TabularEnv(gymnasium.Env[Any, Any]):
             code = code * size + bisect_right(bounds[row], value)
         return code
 
-    def _info(self, node: Node, reward: float | None) -> dict[str, Any]:
+    def _info(self, node: Node, reward: float | None, before: int | None = None) -> dict[str, Any]:
         if self.render_mode == "human":
             self.render()
-        return self._truth.info(node.state, self._code, self._t, self._node is self._over, reward)
+        return self._truth.info(node.state, self._code, self._t, self._node is self._over, reward, before)

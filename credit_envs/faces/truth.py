@@ -1,4 +1,12 @@
-"""What goes into ``info``: the action mask, and, only when asked for, the oracle's values and the anchor."""
+"""What goes into ``info``: the action mask, and, only when asked for, the oracle's values and the anchor.
+
+``anchor_info=True`` adds, in every face, what language-model agents' trainers log beside a step:
+
+``anchor``          number of the observation as identity rules see it, the same as ``Trajectories.anchor`` of the sampler
+``env_state_hash``  name of the true state: equal on every machine and in every process, different between tables
+``step_reward``     what the step earned. Where a dial (``delay``, ``density``) pays later than that, the reward tells when
+                    it was paid and this what for; elsewhere they are equal. Absent after a reset.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +14,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from credit_envs.arrays import AnyArray, Floats
+from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import CreditEnvsError
 from credit_envs.table.mdp import TabularMDP
-from credit_envs.table.observer import Observer
 
 OracleInfo: TypeAlias = bool | str | Floats
 """False, True or ``"optimal"``, ``"uniform"``, or a policy float ``[S, A]``."""
+
+_LATE = ("delay", "density")
+_DIGITS = 12
+"""Decimals of what a step earned, where it is found by taking off what was owed before."""
 
 
 class Truth:
@@ -21,10 +32,11 @@ class Truth:
     Args:
         table: the table.
         oracle_info: whose values stand in ``info["oracle"]``; see :data:`OracleInfo`.
-        anchor_info: whether the anchor, the state's hash and the reward stand in ``info``.
+        anchor_info: whether the anchor, the state's hash and what the step earned stand in ``info``.
 
     Attributes:
         masked: whether some state that is played does not admit all actions.
+        anchored: whether the anchor was asked for.
         wanted: whether more than the mask was asked for.
 
     Raises:
@@ -36,37 +48,72 @@ class Truth:
         count = table.n_admissible
         self.masked = bool(np.any((count > 0) & (count < table.n_actions)))
         self._values = None if oracle_info is False else _values(table, oracle_info)
-        self._words = Observer(table, "text") if anchor_info else None
+        self.anchored = anchor_info
         self.wanted = anchor_info or self._values is not None
+        # Dials that pay late keep what a state owes as its cut-off reward: nothing else in the house sets one.
+        self._owed = table.cutoff_reward if any(name in table.knobs for name in _LATE) else None
+        self._prefix = f"{table.fingerprint[:16]}-" if anchor_info else ""
 
     def mask(self, states: AnyArray) -> AnyArray:
         """Returns the admissible actions of states int ``[n]``: int8 ``[n, A]``."""
         return self._table.mask[states].astype(np.int8)
 
-    def info(self, state: int, code: int, t: int, over: bool, reward: float | None) -> dict[str, Any]:
-        """Returns the info of a state, shown under an emission code at time t; ``reward`` is None after a reset."""
+    def anchors(self, states: AnyArray, codes: AnyArray | int) -> Ints:
+        """Returns the anchors of states int ``[n]`` shown under emission codes: int64 ``[n]``."""
+        emission = self._table.emission
+        look = emission.base[states].astype(np.int64)
+        return np.asarray(look * emission.n_codes + emission.anchor_code[codes], dtype=np.int64)
+
+    def hashes(self, states: AnyArray) -> AnyArray:
+        """Returns the names of states int ``[n]``: str objects ``[n]``."""
+        out = np.empty(len(states), dtype=object)
+        out[:] = [f"{self._prefix}{state}" for state in states.tolist()]
+        return out
+
+    def earned(self, before: AnyArray, after: AnyArray, over: AnyArray, reward: AnyArray) -> Floats:
+        """Returns what steps earned, float64 ``[n]``.
+
+        Args:
+            before: int ``[n]``, states in which the steps were taken.
+            after: int ``[n]``, states to which they led.
+            over: bool ``[n]``, whether the episode terminated.
+            reward: float ``[n]``, what was paid.
+        """
+        if self._owed is None:
+            return np.array(reward, dtype=np.float64)
+        return np.round(reward + np.where(over, 0.0, self._owed[after]) - self._owed[before], _DIGITS) + 0.0
+
+    def info(
+        self, state: int, code: int, t: int, over: bool, reward: float | None, before: int | None = None
+    ) -> dict[str, Any]:
+        """Returns the info of a state, shown under an emission code at time t.
+
+        Args:
+            state: the state.
+            code: the emission code.
+            t: steps taken.
+            over: whether the episode terminated.
+            reward: what the step paid; None after a reset.
+            before: state in which the step was taken; None after a reset.
+        """
         info: dict[str, Any] = {}
         if self.masked:
             info["action_mask"] = self._mask_row(state)
         if self._values is not None:
             info["oracle"] = self._oracle(state, code, t, over)
-        if self._words is not None:
-            info["anchor"] = self._anchor(state, code)
-            info["env_state_hash"] = f"{self._table.fingerprint[:16]}-{state}"
-            if reward is not None:
-                info["step_reward"] = reward
+        if self.anchored:
+            info["anchor"] = int(self.anchors(np.array(state), code))
+            info["env_state_hash"] = f"{self._prefix}{state}"
+            if reward is not None and before is not None:
+                info["step_reward"] = float(
+                    self.earned(np.array(before), np.array(state), np.array(over), np.array(reward))
+                )
         return info
 
     def _mask_row(self, state: int) -> AnyArray:
         row = np.zeros(self._table.n_actions, dtype=np.int8)
         row[self._table.edge_action[self._table.edge_start[state] : self._table.edge_start[state + 1]]] = 1
         return row
-
-    def _anchor(self, state: int, code: int) -> str:
-        emission = self._table.emission
-        assert self._words is not None
-        obs = int(emission.base[state]) * emission.n_codes + int(emission.anchor_code[code])
-        return str(self._words.rows(np.array([obs]))[0])
 
     def _oracle(self, state: int, code: int, t: int, over: bool) -> dict[str, Any]:
         """V, Q and A by action name; nothing is left to gain when the episode is over."""

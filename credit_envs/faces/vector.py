@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from credit_envs.arrays import AnyArray, Bools, Ints, Words
+from credit_envs.arrays import AnyArray, Bools, Floats, Ints, Words
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.faces import render
 from credit_envs.faces.batch import Batcher
@@ -39,11 +39,13 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         autoreset_mode: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``, or their names in Gymnasium.
         max_episode_steps: step from which on episodes count as truncated too (as the ``TimeLimit`` wrapper does).
         render_mode: None, ``rgb_array`` or ``ansi``.
+        anchor_info: adds ``anchor`` int64 ``[N]``, ``env_state_hash`` str objects ``[N]`` and ``step_reward`` float64 ``[N]``
+            to ``info``; see :mod:`credit_envs.faces.truth`.
 
     Attributes:
         table: the table being played.
 
-    ``info`` is empty, but for ``action_mask`` int8 ``[N, A]`` where some state does not admit all actions, and
+    ``info`` is empty otherwise, but for ``action_mask`` int8 ``[N, A]`` where some state does not admit all actions, and
     ``final_obs`` and ``final_info`` in ``SAME_STEP``.
 
     Raises:
@@ -58,6 +60,7 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
+        anchor_info: bool = False,
     ) -> None:
         from credit_envs.faces import kernels
 
@@ -77,7 +80,7 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._show = Batcher(observer, table.n_obs)
-        self._truth = Truth(table, oracle_info=False, anchor_info=False)
+        self._truth = Truth(table, oracle_info=False, anchor_info=anchor_info)
         self._rows: AnyArray | None = None
         self._layered = bool(table.emission.layers)
         rows = self._show.store
@@ -154,7 +157,7 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         self._start(chosen, self._lanes, self._seeds, self._starts, self.table.is_deterministic)
         if self._layered:
             self._draw_codes()
-        return self._show(self._obs()), self._masks(chosen)
+        return self._show(self._obs()), self._told(chosen, self._state, self._code)
 
     def step(self, actions: AnyArray) -> tuple[Any, AnyArray, AnyArray, AnyArray, dict[str, Any]]:
         """Takes a step in every environment.
@@ -177,6 +180,8 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             i = int(np.flatnonzero(self._over)[0])
             raise CreditEnvsError(f"environment {i} is over: reset it with options={{'reset_mask': ...}} first")
         rewards, terminated, truncated, final, shown = self._outputs()
+        anchored = self._truth.anchored
+        before = (self.state, self._over == 0) if anchored else None
         ended = self._step(actions, rewards, terminated, truncated, final, shown)
         if truncated is None:
             truncated = np.zeros(n, _BOOL)
@@ -187,8 +192,10 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
             info = self._finals(terminated | truncated, final)
         if self._layered:
             self._draw_codes()
-        if self._truth.masked:
-            info |= self._masks(np.ones(n, dtype=np.bool_))
+        if self._truth.masked or anchored:
+            info |= self._told(np.ones(n, dtype=np.bool_), self._state, self._code)
+        if before is not None:
+            self._tell_earned(info, before, rewards, terminated, terminated | truncated, final)
         if shown is None:
             return self._show(self._obs()), rewards, terminated, truncated, info
         return shown["row"], rewards, terminated, truncated, info
@@ -292,12 +299,37 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         look = emission.base[state].astype(np.int64)
         return look * emission.n_codes + code if emission.layers else look
 
-    def _masks(self, chosen: Bools) -> dict[str, Any]:
-        if not self._truth.masked:
-            return {}
-        rows = self._truth.mask(self._state)
-        rows[~chosen] = 0
-        return {"action_mask": rows, "_action_mask": chosen.copy()}
+    def _told(self, which: Bools, state: AnyArray, code: AnyArray) -> dict[str, Any]:
+        """Returns the info of some environments, bool ``[N]``, in states and emission codes int ``[N]``."""
+        info: dict[str, Any] = {}
+        if self._truth.masked:
+            rows = self._truth.mask(state)
+            rows[~which] = 0
+            info = {"action_mask": rows, "_action_mask": which.copy()}
+        if self._truth.anchored:
+            anchors, hashes = self._truth.anchors(state, code), self._truth.hashes(state)
+            anchors[~which], hashes[~which] = 0, None
+            info |= {"anchor": anchors, "_anchor": which.copy()}
+            info |= {"env_state_hash": hashes, "_env_state_hash": which.copy()}
+        return info
+
+    def _tell_earned(
+        self,
+        info: dict[str, Any],
+        before: tuple[Ints, Bools],
+        rewards: Floats,
+        terminated: Bools,
+        over: Bools,
+        final: AnyArray | None,
+    ) -> None:
+        """Adds what steps earned; a step that only reset an environment earned nothing."""
+        came_from, stepped = before
+        after = self._state if final is None else np.where(over, final[:, 0], self._state)
+        earned = self._truth.earned(came_from, after, terminated, rewards)
+        places = [(info, stepped)] if final is None else [(info, stepped & ~over), (info.get("final_info"), over)]
+        for place, which in places:
+            if place is not None and which.any():
+                place |= {"step_reward": np.where(which, earned, 0.0), "_step_reward": which.copy()}
 
     def _finals(self, over: Bools, final: AnyArray) -> dict[str, Any]:
         """Returns what the episodes that just ended showed last, in Gymnasium's format."""
@@ -307,12 +339,10 @@ class TabularVectorEnv(VectorEnv[Any, AnyArray, AnyArray]):
         final_obs = np.full(self.num_envs, None, dtype=object)
         for i, item in zip(which.tolist(), self._show.items(self._obs_of(state, code)), strict=True):
             final_obs[i] = item
-        final_info: dict[str, Any] = {}
-        if self._truth.masked:
-            rows = np.zeros((self.num_envs, self.table.n_actions), dtype=np.int8)
-            rows[which] = self._truth.mask(state)
-            final_info = {"action_mask": rows, "_action_mask": over.copy()}
-        return {"final_obs": final_obs, "_final_obs": over.copy(), "final_info": final_info, "_final_info": over.copy()}
+        codes = np.zeros(self.num_envs, dtype=np.int64)
+        codes[which] = code
+        told = self._told(over, np.where(over, final[:, 0], 0), codes)
+        return {"final_obs": final_obs, "_final_obs": over.copy(), "final_info": told, "_final_info": over.copy()}
 
 
 def _keys(seeds: Ints, purpose: Purpose) -> Words:
