@@ -32,7 +32,7 @@ class Snapshot(NamedTuple):
     Attributes:
         state: state number.
         t: steps taken.
-        code: emission code of the observation shown.
+        code: emission code of the observation shown; None in a snapshot of one's own making: drawn when it is restored.
         seed: seed of the luck being played.
         rollout: episode of that seed.
         branch: branch of that episode.
@@ -42,7 +42,7 @@ class Snapshot(NamedTuple):
 
     state: int
     t: int
-    code: int
+    code: int | None
     seed: int
     rollout: int
     branch: int
