@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,6 +57,7 @@ class DeviceTable:
         dense = table.n_states * table.n_actions <= _DENSE_EDGES
         self._edge_of = self._put(table.edge_of.astype(np.int64)) if dense else None
         self._edge_key = None if dense else self._put(table.edge_state * table.n_actions + table.edge_action)
+        self.kernel: tuple[Any, ...] | None = None  # as sampling/walk.py reads it, made there on first use
 
     def _put(self, array: AnyArray) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)

@@ -13,6 +13,7 @@ from credit_envs.sampling.search import SearchResult, search
 from credit_envs.sampling.search_trees import Fold
 from credit_envs.sampling.stepping import History, Remembering, Stepper
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, Truth, numbered
+from credit_envs.sampling.walk import Lanes, Steps, returns, walk
 from credit_envs.table.draws import EPISODE, Purpose
 from credit_envs.table.mdp import TabularMDP
 
@@ -99,9 +100,7 @@ class Sampler:
         rollout = self._new_rollouts(n_groups * group_size)
         self._groups += n_groups
         group = torch.arange(n_groups, device=device).repeat_interleave(group_size)
-        return self._record(
-            context, rollout, group, self._keys(context, rollout, 0), d.start_state[context], limit=limit
-        )
+        return self._record(context, rollout, group, d.start_state[context], limit=limit)
 
     def branches(self, sample: Sample, rollout: Tensor, step: Tensor) -> Sample:
         """Forks rollouts: each new one follows a rollout for some steps and then goes on by fresh luck.
@@ -124,8 +123,8 @@ class Sampler:
         self._branches += len(rollout)
         context, word = batch.context[rollout], truth.rollout[rollout]
         state = truth.state[rollout, step]
-        keys, history = self._keys(context, word, branch), self._history(batch, rollout, step)
-        new = self._record(context, word, batch.group[rollout], keys, state, step, history=history)
+        history = self._history(batch, rollout, step)
+        new = self._record(context, word, batch.group[rollout], state, step, branch, history=history)
         if history is not None:  # the prefixes keep what was said there, in rows of the older table
             older, fresh = batch.policy_table, new.trajectories
             both = torch.cat([older, fresh.policy_table])
@@ -180,71 +179,91 @@ class Sampler:
         context: Tensor,
         rollout: Tensor,
         group: Tensor,
-        keys: dict[str, Tensor],
         state: Tensor,
         start: Tensor | None = None,
+        branch: Tensor | None = None,
         limit: int | None = None,
         history: History | None = None,
     ) -> Sample:
-        """Runs rollouts to their ends; finished ones leave the batch, so the cost is the number of steps taken.
+        """Runs rollouts to their ends. Where they start later than at step 0, the columns before are masked."""
+        d, emission = self.dynamics, self.table.emission
+        begin = torch.zeros_like(context) if start is None else start
+        lanes = Lanes(context, rollout, torch.zeros_like(context) if branch is None else branch, state, begin)
+        if isinstance(self.policy, Stepper):
+            steps, row, said = self._stepwise(self.policy, lanes, limit, history)
+        else:
+            steps = walk(self.policy, self.seed, lanes, limit)
+            row, said = self.policy.rows(steps.state, steps.code), self.policy.probability
+        mask, code, choice, edge = steps.mask, steps.code, steps.choice, steps.edge
+        self._took(context, mask.sum(dim=1))
+        named = choice
+        if self.policy.kind != "obs" and d.shift is not None:
+            named = torch.where(edge >= 0, d.edge_action[d.renamed(steps.state, edge, code, +1).clamp(min=0)], choice)
+        self._nodes += mask.numel()
 
-        Where they start later than at step 0, the columns before are masked.
+        def shown(value: Tensor) -> Tensor:
+            return torch.where(mask, value, 0)
+
+        row = shown(row)
+        batch = Trajectories(
+            obs=shown(d.observe(steps.state, code)),
+            action=shown(named),
+            log_prob=shown(said[row, choice].log()),
+            reward=steps.reward,
+            mask=mask,
+            group=group,
+            context=context,
+            turn=torch.zeros_like(choice),
+            segment=torch.zeros_like(choice),
+            anchor=shown(d.base[steps.state] * emission.n_codes + d._put(emission.anchor_code)[code]),
+            policy_row=row,
+            policy_action=choice,
+            policy_table=said,
+            node=torch.arange(self._nodes - mask.numel(), self._nodes, device=d.device).view(mask.shape),
+        )
+        truth = Truth(steps.state, edge, code, rollout, steps.final)
+        return Sample(self._numbered(batch, truth.state), truth)
+
+    def _stepwise(
+        self, policy: Stepper, lanes: Lanes, limit: int | None, history: History | None
+    ) -> tuple[Steps, Tensor, Tensor]:
+        """Walks lanes under a policy with memory, all of them one step at a time; finished ones leave the batch.
+
+        Returns:
+            The steps, the rows int64 ``[N, T]`` of what was said at them, and that: float64 ``[steps, A]``.
         """
-        d = self.dynamics
-        final = state.clone()
-        lane = torch.arange(len(context), device=d.device)
-        t: Tensor | int = 0 if start is None else start
+        d, n = self.dynamics, len(lanes.state)
+        state, t, final = lanes.state, lanes.step, lanes.state.clone()
+        keys = self._keys(lanes.context, lanes.rollout, lanes.branch)
+        lane = torch.arange(n, device=d.device)
         columns: list[tuple[Tensor, ...]] = []
-        play = self.policy.begin(len(lane), history)
+        play = policy.begin(n, history)
         while len(lane):
             code = self._emit(state, keys, t)
             choice, edge = play.act(state, code, keys["action"], t)
             nxt, paid, ended = d.step(state, edge, keys["outcome"], t, limit)
-            when = t if isinstance(t, Tensor) else torch.full_like(lane, t)
-            columns.append((lane, when, state, code, choice, edge, paid))
+            columns.append((lane, t, state, code, choice, edge, paid))
             final[lane] = nxt
             state, t = nxt, t + 1
             on = torch.nonzero(~ended).squeeze(1)
             if len(on) < len(lane):
-                lane, state = lane[on], state[on]
-                t = t[on] if isinstance(t, Tensor) else t
+                lane, state, t = lane[on], state[on], t[on]
                 keys = {name: key[on] for name, key in keys.items()}
                 play.keep(on)
-        lane, when, state, code, choice, edge, paid = (torch.cat(column) for column in zip(*columns, strict=True))
-        self._took(context[lane])
+        lane, when, *flat = (torch.cat(column) for column in zip(*columns, strict=True))
         width = int(when.max()) + 1
         place = lane * width + when
 
-        def padded(flat: Tensor, fill: float = 0) -> Tensor:
-            out = torch.full((len(context) * width,), fill, dtype=flat.dtype, device=d.device)
-            out[place] = flat
+        def padded(value: Tensor, fill: float = 0) -> Tensor:
+            out = torch.full((n * width,), fill, dtype=value.dtype, device=d.device)
+            out[place] = value
             return out.view(-1, width)
 
-        emission = self.table.emission
-        row, said = play.chosen(state, code)
-        named = choice
-        if self.policy.kind != "obs" and d.shift is not None:
-            named = torch.where(edge >= 0, d.edge_action[d.renamed(state, edge, code, +1).clamp(min=0)], choice)
+        state, code, choice, edge, paid = flat
         mask = padded(torch.ones_like(lane, dtype=torch.bool))
-        self._nodes += mask.numel()
-        batch = Trajectories(
-            obs=padded(d.observe(state, code)),
-            action=padded(named),
-            log_prob=padded(said[row, choice].log()),
-            reward=padded(paid),
-            mask=mask,
-            group=group,
-            context=context,
-            turn=torch.zeros_like(place),
-            segment=torch.zeros_like(place),
-            anchor=padded(d.base[state] * emission.n_codes + d._put(emission.anchor_code)[code]),
-            policy_row=padded(row),
-            policy_action=padded(choice),
-            policy_table=said,
-            node=torch.arange(self._nodes - mask.numel(), self._nodes, device=d.device).view(mask.shape),
-        )
-        truth = Truth(padded(state), padded(edge, -1), padded(code), rollout, final)
-        return Sample(self._numbered(batch, truth.state), truth)
+        steps = Steps(mask, padded(state), padded(code), padded(choice), padded(edge, -1), padded(paid), final)
+        row, said = play.chosen(state, code)
+        return steps, padded(row), said
 
     def _numbered(self, batch: Trajectories, state: Tensor) -> Trajectories:
         """Fills in the numbers of turns and segments from the labels of states ``[N, T]``."""
@@ -290,18 +309,27 @@ class Sampler:
 
     def _continue(self, sample: Sample, rollout: Tensor, step: Tensor, k: int, gamma: float) -> Tensor:
         d, truth = self.dynamics, sample.truth
-        lanes = len(rollout) * k
-        branch = 1 + self._branches + torch.arange(lanes, device=d.device)
-        self._branches += lanes
+        branch = 1 + self._branches + torch.arange(len(rollout) * k, device=d.device)
+        self._branches += len(branch)
         who, t = rollout.repeat_interleave(k), step.repeat_interleave(k)
-        state = truth.state[who, t]
-        context = sample.trajectories.context[who]
-        keys = self._keys(context, truth.rollout[who], branch)
-        total = torch.zeros(lanes, dtype=torch.float64, device=d.device)
-        weight = torch.ones(lanes, dtype=torch.float64, device=d.device)
-        lane = torch.arange(lanes, device=d.device)
-        play = self.policy.begin(len(rollout), self._history(sample.trajectories, rollout, step))
-        play.keep(torch.arange(len(rollout), device=d.device).repeat_interleave(k))
+        lanes = Lanes(sample.trajectories.context[who], truth.rollout[who], branch, truth.state[who, t], t)
+        if isinstance(self.policy, Stepper):
+            return self._continue_stepwise(self.policy, lanes, self._history(sample.trajectories, rollout, step), gamma)
+        total, steps = returns(self.policy, self.seed, lanes, gamma)
+        self._took(lanes.context, steps)
+        return total.view(-1, k)
+
+    def _continue_stepwise(self, policy: Stepper, lanes: Lanes, history: History | None, gamma: float) -> Tensor:
+        """Continues under a policy with memory; k lanes in a row share a history."""
+        d, n = self.dynamics, len(lanes.state)
+        state, t, context = lanes.state, lanes.step, lanes.context
+        keys = self._keys(context, lanes.rollout, lanes.branch)
+        total = torch.zeros(n, dtype=torch.float64, device=d.device)
+        weight = torch.ones_like(total)
+        lane = torch.arange(n, device=d.device)
+        roots = n if history is None else len(history.steps)
+        play = policy.begin(roots, history)
+        play.keep(torch.arange(roots, device=d.device).repeat_interleave(n // max(roots, 1)))
         while len(lane):
             code = self._emit(state, keys, t)
             _, edge = play.act(state, code, keys["action"], t)
@@ -315,7 +343,7 @@ class Sampler:
                 lane, state, t, weight = lane[on], state[on], t[on], weight[on]
                 keys = {name: key[on] for name, key in keys.items()}
                 play.keep(on)
-        return total.view(-1, k)
+        return total.view(roots, -1)
 
     # -- search ----------------------------------------------------------------------------------------------------
 
