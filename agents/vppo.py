@@ -9,7 +9,9 @@
 For environments where only the image tells something: Charts, Gallery, or any with the cue dial
 (`--env "credit/KeyRooms-v0?cue=0.5"`). A tabular policy has no image-free pass of its own: the Bayes-marginal one stands in.
 
-Left out: DAPO's dynamic sampling, which the paper's runs have on top (`credit-envs train vppo_dapo`).
+Left out: DAPO's dynamic sampling, which the paper's runs have on top (`credit-envs train vppo_dapo`). Departure: steps that
+depend equally are kept together. A policy that starts uniform looks at nothing, so all of its steps tie at S = 0; were the
+first of them picked, only they would ever be learnt.
 
 Source: Huang et al. 2025, arXiv 2510.09285; released code ``verl/workers/actor/dp_actor.py``.
 """
@@ -61,7 +63,7 @@ def train(options: Vppo) -> dict[str, Any]:
         credit = grpo(batch)
         for index, own, provided in run.each(sample):
             blind = provided["blind_log_prob"]
-            credit[index] *= vppo(own.trajectories, options.share, options.shaping, blind_log_prob=blind)
+            credit[index] *= vppo(own.trajectories, options.share, options.shaping, ties=True, blind_log_prob=blind)
         for _ in range(options.epochs):
             run.update(run.loss(ppo, batch, credit, **clip))
         run.next(batch)

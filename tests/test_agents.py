@@ -17,6 +17,7 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.config import provenance
 from credit_envs.oracle import expected_return
 from credit_envs.oracle.policy import Policy
+from credit_envs.policies import make_policy
 from credit_envs.recipes import PIECES
 from credit_envs.training import checkpoint, files, sweep, trained
 from credit_envs.training.options import Options
@@ -231,8 +232,8 @@ def test_what_the_environment_shows_is_what_the_agent_reads(kept):
 def test_every_kind_of_observation_leads_to_its_own_row(env_id):
     """Planes, words, both and numbers: along random play an agent reads what the environment says is its observation id."""
     table = registry.make_table(env_id)
-    rows = np.random.default_rng(0).dirichlet(np.ones(table.n_actions), table.n_obs)
-    agent = trained.TrainedAgent("x", registry.canonical(env_id), table, rows, {})
+    policy = make_policy("tabular", table)
+    agent = trained.TrainedAgent("x", registry.canonical(env_id), table, policy, {})
     env = gymnasium.make(env_id)
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
@@ -282,7 +283,8 @@ class TestShipped:
             tables[about["env"]] = table
             assert about["fingerprint"] == table.fingerprint, path.name
             assert about["version"] == provenance()["credit_envs"]
-            assert tensors["logits"].shape == (table.n_obs, table.n_actions)
+            if about.get("policy", "tabular") == "tabular":
+                assert tensors["logits"].shape == (table.n_obs, table.n_actions)
         assert sum(path.stat().st_size for path in SHIPPED) < 10 << 20
 
     def test_one_is_loaded_by_name_and_plays_as_well_as_it_says(self):
@@ -305,10 +307,57 @@ class TestShipped:
             credit_envs.load_agent("gigpo", "credit/KeyRooms-v0?stages=3")
 
 
-def test_logits_that_are_no_table_are_not_kept(kept, tmp_path):
-    tensors, about = checkpoint.load(kept.parent / "run" / "checkpoint.safetensors")
-    checkpoint.save(tmp_path / "checkpoint.safetensors", {"policy.weight": torch.zeros(2)}, about)
-    (tmp_path / "result.json").write_bytes((kept.parent / "run" / "result.json").read_bytes())
-    del tensors
-    with pytest.raises(CreditEnvsError, match="only tabular policies are kept"):
-        trained.keep(tmp_path, tmp_path / "y.safetensors", "")
+@pytest.mark.parametrize(
+    ("kind", "env_id", "learners"),
+    [("mlp", "credit/Pivots-v0", 3), ("gru", "credit/Chat-v0", 3), ("transformer", "credit/Chat-v0", 1)],
+)
+def test_networks_and_memories_are_kept_and_play_as_they_were_trained(kind, env_id, learners, tmp_path):
+    if kind == "transformer":
+        pytest.importorskip("transformers")
+    sizes = ["--budget", "1000", "--groups", "4", "--learners", str(learners), "--points", "2", "--rollouts", "256"]
+    run = tmp_path / "run"
+    arguments = ["--env", env_id, "--policy", kind, *sizes, "--no-tensorboard", "--quiet", "--output", str(run)]
+    assert files.run("grpo", arguments) == 0
+    trained.keep(run, tmp_path / "kept.safetensors", "how")
+    agent = trained.read(tmp_path / "kept.safetensors")
+    last = json.loads((run / "result.json").read_text())["curve"][-1]
+    error = agent.about.get("error", 0.0) + last.get("error", [0.0] * learners)[agent.about["seed"]]
+    assert abs(agent.about["J"] - last["J"][agent.about["seed"]]) < 2e-3 + 2 * error
+    returns, luck = [], np.random.default_rng(0)
+    env = gymnasium.make(env_id)
+    for episode in range(200):
+        obs, _ = env.reset(seed=episode)
+        agent.reset()
+        total, over = 0.0, False
+        while not over:
+            obs, reward, over, *_ = env.step(agent.act(obs, luck))
+            total += float(reward)
+        returns.append(total)
+    width = 4 * np.std(returns) / len(returns) ** 0.5
+    assert abs(np.mean(returns) - agent.about["J"]) < width + 2 * agent.about.get("error", 0.0)
+
+
+def test_a_memory_is_what_was_acted_upon_until_it_is_reset():
+    table = registry.make_table("credit/Chat-v0")
+    agent = trained.TrainedAgent("x", "credit/Chat-v0", table, make_policy("gru", table, seed=3), {})
+    with torch.no_grad():
+        agent.policy.head.weight.mul_(500)
+    fresh = agent.probabilities(1)
+    done = agent.act(0)
+    whole = agent.policy.log_probs(torch.tensor([[0, 1]]), torch.tensor([[done, 0]])).exp()[0, 1]
+    assert agent.probabilities(1) == pytest.approx(whole.detach().numpy(), abs=1e-6)
+    assert np.abs(agent.probabilities(1) - fresh).max() > 1e-3
+    agent.reset()
+    assert agent.probabilities(1) == pytest.approx(fresh, abs=1e-12)
+    with pytest.raises(CreditEnvsError, match="remembers, so it is no table"):
+        _ = agent.probability
+
+
+def test_weights_of_another_kind_are_refused(kept, tmp_path):
+    tensors, about = checkpoint.load(kept)
+    checkpoint.save(tmp_path / "x.safetensors", tensors, {**about, "policy": "mlp"})
+    with pytest.raises(CreditEnvsError, match="its weights fit no mlp policy"):
+        trained.read(tmp_path / "x.safetensors")
+    checkpoint.save(tmp_path / "y.safetensors", tensors, {})
+    with pytest.raises(CreditEnvsError, match="holds no trained agent"):
+        trained.read(tmp_path / "y.safetensors")

@@ -35,6 +35,7 @@ def compare(
     budget: int | None = None,
     first_seed: int = 0,
     device: str = "cpu",
+    policy: str = files.TABULAR,
     output: Path = Path("results/training"),
     keep: Path | None = None,
     score: bool = False,
@@ -50,6 +51,7 @@ def compare(
         budget: Environment steps per learner (default: by environment).
         first_seed: Seed of all luck.
         device: cpu or cuda.
+        policy: Kind of policy: tabular, mlp, cnn, text, fusion, planner, gru, transformer, phase_moe.
         output: Folder of the results: one file per agent and environment, a picture, and report.md.
         keep: Folder that gets the best policy of every cell.
         score: Score the agents' credit on the same environments, too, and say whether better credit learned faster.
@@ -65,7 +67,7 @@ def compare(
         names += registry.suite(name) if name in registry.SUITES else (registry.canonical(name),)
     if jobs is not None:
         check_range("jobs", jobs, 1, 4096, integer=True)
-    wanted = sweep.cells(agents or sweep.FIRST, tuple(dict.fromkeys(names)), seeds, budget, first_seed, device)
+    wanted = sweep.cells(agents or sweep.FIRST, tuple(dict.fromkeys(names)), seeds, budget, first_seed, device, policy)
     try:
         with progress("compare") as tell:
             failed = sweep.sweep(wanted, output, jobs or default_jobs(), tell, keep)

@@ -32,6 +32,9 @@ KINDS: Mapping[str, Callable[..., Policy | MemoryPolicy]] = {
 :class:`credit_envs.policies.language.Language`, a language model, needs a checkpoint and is made by hand.
 """
 
+ALONE = ("transformer", "phase_moe")
+"""Kinds that train one learner at a time."""
+
 _OWN_VIEW = ("cnn", "text", "fusion")
 
 
@@ -67,6 +70,7 @@ def make_policy(
 
 
 __all__ = [
+    "ALONE",
     "KINDS",
     "MemoryPolicy",
     "Network",

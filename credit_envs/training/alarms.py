@@ -35,8 +35,12 @@ def vitals(batch: Trajectories) -> dict[str, float]:
     mean = group_sum(returns, group, n) / count
     variance = group_sum((returns - mean[group]) ** 2, group, n) / (count - 1).clamp(min=1)
     ids, anchors = scoped(batch, batch.anchor)
-    rollout = torch.nonzero(batch.mask, as_tuple=True)[0]
-    pair, pairs = compact(ids * batch.n_rollouts + rollout)
+    # a rollout's number inside its group (rollouts of a group lie together), so that pairs stay small numbers
+    number = torch.arange(batch.n_rollouts, device=group.device)
+    first = torch.full((n,), batch.n_rollouts, device=group.device).scatter_reduce(0, group, number, "amin")
+    inside = number - first[group]
+    rollout = inside[:, None].expand_as(batch.mask)[batch.mask]
+    pair, pairs = compact(ids * (int(inside.max()) + 1) + rollout)
     of = torch.zeros(pairs, dtype=torch.int64, device=ids.device)
     of[pair] = ids
     visitors = group_count(of, anchors)

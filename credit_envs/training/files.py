@@ -15,6 +15,9 @@ from credit_envs.recipes import known
 RECIPE = "recipe"
 """The agent that trains any recipe."""
 
+TABULAR = "tabular"
+"""The policy that files are not named after."""
+
 
 def folder() -> Path:
     """Returns the folder of agents: beside the package in a checkout, inside it in an installed wheel.
@@ -69,6 +72,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def slug(agent: str, environment: str) -> str:
-    """Returns the name, without extension, of the files of an agent on an environment."""
-    return f"{agent}-{re.sub(r'[^A-Za-z0-9_.=+-]', '-', environment.removeprefix('credit/'))}"
+def slug(agent: str, environment: str, policy: str = TABULAR) -> str:
+    """Returns the name, without extension, of the files of an agent with a kind of policy on an environment."""
+    place = re.sub(r"[^A-Za-z0-9_.=+-]", "-", environment.removeprefix("credit/"))
+    return f"{agent}-{place}" + (f"@{policy}" if policy != TABULAR else "")

@@ -52,7 +52,7 @@ class Learners(Sampler):
         pool = table if learners == 1 else union([table] * learners)
         given = Policy("obs", policy.cpu().numpy()) if isinstance(policy, Tensor) else policy
         super().__init__(pool, given, seed, device, restore)
-        self._threshold = self.dynamics._put(table.start_threshold)
+        self._threshold = self.dynamics._put(table.start_threshold)  # of one copy of the environment
         self.going = torch.arange(learners, device=self.dynamics.device)
         self.taken = torch.zeros(learners, dtype=torch.float64, device=self.dynamics.device)
 

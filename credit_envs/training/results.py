@@ -54,6 +54,11 @@ class Learning:
         return len(self.curves)
 
     @property
+    def policy(self) -> str:
+        """Kind of policy."""
+        return str(self.about["options"].get("policy", "tabular"))
+
+    @property
     def final(self) -> Floats:
         """Normalised return at the whole budget, ``[seeds]``."""
         return np.asarray(self.curves[:, -1])
@@ -78,6 +83,30 @@ class Learning:
         return out
 
 
+def merged(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns runs of one agent with different seeds as one run with as many learners.
+
+    Args:
+        found: results as :meth:`credit_envs.training.Run.finish` writes them, of equal options but for the seed.
+    """
+    first = found[0]
+    if len(found) == 1:
+        return dict(first)
+    numbers = [name for name, value in first["curve"][-1].items() if isinstance(value, list)]
+    curve = [
+        {name: [x for point in points for x in point[name]] for name in numbers}
+        for points in zip(*(one["curve"] for one in found), strict=True)
+    ]
+    return {
+        **first,
+        "options": {**first["options"], "learners": len(found)},
+        "updates": max(one["updates"] for one in found),
+        "meter": {name: sum(one["meter"][name] for one in found) for name in first["meter"]},
+        "alarms": {name: update for one in reversed(found) for name, update in one["alarms"].items()},
+        "curve": curve,
+    }
+
+
 def compact(result: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Returns what is worth keeping of a run's result: seeds' curves in rounded numbers, without the vitals.
 
@@ -90,6 +119,7 @@ def compact(result: Mapping[str, Any], command: str) -> dict[str, Any]:
             "steps": [round(x) for x in point["steps"]],
             "J": [float(f"{x:.5g}") for x in point["J"]],
             "normalised": [round(x, 4) for x in point["normalised"]],
+            **({"error": [float(f"{x:.3g}") for x in point["error"]]} if "error" in point else {}),
         }
         for point in result["curve"]
     ]

@@ -1,4 +1,7 @@
-"""Sweeps: agents × environments, all seeds of a cell at once, one file per cell, resumable at any moment."""
+"""Sweeps: agents × environments, one file per cell, resumable at any moment.
+
+All seeds of a cell are trained at once, where the policy allows; else one after the other.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from credit_envs import registry
-from credit_envs.errors import CreditEnvsError, check_range
+from credit_envs.errors import CreditEnvsError, check_range, unknown
+from credit_envs.policies import ALONE, KINDS
 from credit_envs.table.storage import write_atomically
 from credit_envs.training import files, results, trained
 from credit_envs.training.budgets import budget_of
@@ -35,7 +39,7 @@ class Cell:
         budget: environment steps per learner.
         seed: of the first learner.
         device: cpu or cuda.
-        options: further options of the agent, as on a command line.
+        policy: kind of policy.
     """
 
     agent: str
@@ -44,23 +48,35 @@ class Cell:
     budget: int
     seed: int = 0
     device: str = "cpu"
-    options: tuple[str, ...] = ()
+    policy: str = files.TABULAR
 
     @property
     def slug(self) -> str:
         """Name of its files."""
-        return files.slug(self.agent, self.environment)
+        return files.slug(self.agent, self.environment, self.policy)
 
     @property
     def arguments(self) -> list[str]:
         """Arguments of the agent's file."""
         sizes = ["--learners", str(self.seeds), "--budget", str(self.budget), "--seed", str(self.seed)]
-        return ["--env", self.environment, *sizes, *self.options]
+        kind = [] if self.policy == files.TABULAR else ["--policy", self.policy]
+        return ["--env", self.environment, *sizes, *kind]
 
     @property
     def command(self) -> str:
         """What makes its result again."""
-        return shlex.join(["credit-envs", "train", self.agent, *self.arguments])
+        if len(self.parts) == 1:
+            return shlex.join(["credit-envs", "train", self.agent, *self.arguments])
+        words = ["compare", self.agent, "--environments", self.environment, "--policy", self.policy]
+        sizes = ["--seeds", str(self.seeds), "--budget", str(self.budget), "--first-seed", str(self.seed)]
+        return shlex.join(["credit-envs", *words, *sizes])
+
+    @property
+    def parts(self) -> list[Cell]:
+        """The runs that it takes: itself, or one per seed."""
+        if self.policy not in ALONE or self.seeds == 1:
+            return [self]
+        return [replace(self, seeds=1, seed=self.seed + k) for k in range(self.seeds)]
 
 
 def cells(
@@ -70,6 +86,7 @@ def cells(
     budget: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    policy: str = files.TABULAR,
 ) -> list[Cell]:
     """Returns the cells of a sweep, environment by environment.
 
@@ -80,15 +97,18 @@ def cells(
         budget: environment steps per learner (default: see :mod:`credit_envs.training.budgets`).
         seed: of the first learner.
         device: cpu or cuda.
+        policy: kind of policy.
 
     Raises:
-        CreditEnvsError: for unknown agents and environments, and numbers out of range.
+        CreditEnvsError: for unknown agents, environments and policies, and numbers out of range.
     """
     check_range("seeds", seeds, 1, 4096, integer=True)
+    if policy not in KINDS:
+        raise unknown("policy", policy, KINDS)
     for agent in agents:
         files.command(agent)
     names = [registry.canonical(environment) for environment in environments]
-    return [Cell(a, e, seeds, budget or budget_of(e), seed, device) for e in names for a in agents]
+    return [Cell(a, e, seeds, budget or budget_of(e), seed, device, policy) for e in names for a in agents]
 
 
 def sweep(
@@ -161,13 +181,17 @@ def _attempt(cell: Cell, folder: Path, keep: Path | None) -> list[str]:
     import torch
 
     torch.set_num_threads(1)
-    run = folder / "runs" / f"{cell.slug}-{cell.seeds}"
-    quiet = ["--device", cell.device, "--output", str(run), "--no-tensorboard", "--quiet"]
-    code = files.run(cell.agent, [*cell.arguments, *quiet])
-    if code:
-        return [f"{cell.slug}: exit code {code}"]
-    result = json.loads((run / "result.json").read_text())
+    runs = []
+    for part in cell.parts:
+        run = folder / "runs" / f"{part.slug}-{part.seeds}-{part.seed}"
+        quiet = ["--device", part.device, "--output", str(run), "--no-tensorboard", "--quiet"]
+        if code := files.run(part.agent, [*part.arguments, *quiet]):
+            return [f"{part.slug}: exit code {code}"]
+        runs.append(run)
+    found = [json.loads((run / "result.json").read_text()) for run in runs]
     if keep is not None:
-        trained.keep(run, keep / f"{cell.slug}.safetensors", cell.command)
-    write_atomically(folder / f"{cell.slug}.json", json.dumps(results.compact(result, cell.command)).encode())
+        best = max(range(len(runs)), key=lambda k: max(found[k]["curve"][-1]["J"]))
+        trained.keep(runs[best], keep / f"{cell.slug}.safetensors", cell.command)
+    compact = results.compact(results.merged(found), cell.command)
+    write_atomically(folder / f"{cell.slug}.json", json.dumps(compact).encode())
     return []

@@ -1,36 +1,47 @@
 """Trained agents: small files that travel with the package, and policies that are read back from them.
 
-    policy = credit_envs.load_agent("gigpo", "credit/KeyRooms-v0")
-    action = policy.act(obs)
+    agent = credit_envs.load_agent("gigpo", "credit/KeyRooms-v0")
+    action = agent.act(obs)
 
-A file holds the logits of one tabular policy in half precision, and says of which environment (its fingerprint), how good the
-policy is exactly (after rounding), and the command that trained it.
+A file holds one policy's weights in half precision, and says of which environment (its fingerprint), how good the policy is
+after rounding (exactly, or for a policy with memory by simulation), and the command that trained it.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from credit_envs import registry
 from credit_envs.arrays import Floats
 from credit_envs.errors import CreditEnvsError, unknown
 from credit_envs.oracle.evaluation import expected_return
-from credit_envs.oracle.policy import Policy
-from credit_envs.policies.policy import admissible
+from credit_envs.oracle.policy import Policy as TabularPolicy
+from credit_envs.policies import MemoryPolicy, Policy, admissible, make_policy
+from credit_envs.policies.policy import normalised
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.observer import Observer
 from credit_envs.training import checkpoint, files
+from credit_envs.training.learners import simulate
 
 _LOWEST = -60.0
-"""Logits are kept relative to the highest of their row, and no lower than this."""
+"""Logits of a table are kept relative to the highest of their row, and no lower than this."""
+
+_ROLLOUTS = 4096
+"""Rollouts that the return of a policy with memory is estimated from."""
+
+_LUCK = 1 << 45
+"""Seed of those rollouts, which no training shares."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class TrainedAgent:
     """A trained policy.
 
@@ -38,32 +49,50 @@ class TrainedAgent:
         name: the agent that trained it.
         environment: canonical id.
         table: the environment.
-        probability: float64 ``[n_obs, A]``, the policy; rows are observation ids, columns actions as named.
-        about: what the file says: exact return ``J``, ``normalised``, ``seed``, ``seeds``, ``command``, ``version``.
+        policy: the policy, of one learner.
+        about: what the file says: return ``J`` (with memory its ``error``, too), ``normalised``, ``policy``, ``seed``,
+            ``seeds``, ``command``, ``version``.
     """
 
     name: str
     environment: str
     table: TabularMDP
-    probability: Floats
+    policy: Policy | MemoryPolicy
     about: dict[str, Any]
+    _seen: dict[Any, int] = field(default_factory=dict, init=False, repr=False)
+    _carry: Any = field(default=None, init=False, repr=False)
+    _last: int = field(default=-1, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_seen", {})
+    @cached_property
+    def probability(self) -> Floats:
+        """The whole policy, float64 ``[n_obs, A]``; rows are observation ids, columns actions as named.
+
+        Raises:
+            CreditEnvsError: for a policy with memory, which is no table.
+        """
+        if not isinstance(self.policy, Policy):
+            raise CreditEnvsError(
+                f"{self.name} on {self.environment}: its policy remembers, so it is no table; use act()"
+            )
+        table: Floats = self.policy.table().numpy()
+        return table
+
+    def reset(self) -> None:
+        """Forgets the episode so far; to be called where one begins. A policy without memory has nothing to forget."""
+        self._carry, self._last = None, -1
 
     def probabilities(self, obs_id: int) -> Floats:
         """Returns the probabilities of all actions at an observation id, float64 ``[A]``.
 
+        With memory: after what was acted upon since :meth:`reset`.
+
         Raises:
             CreditEnvsError: if there is no such id.
         """
-        if not 0 <= obs_id < len(self.probability):
-            raise CreditEnvsError(f"obs_id={obs_id}: expected an integer in [0, {len(self.probability) - 1}]")
-        row: Floats = self.probability[int(obs_id)]
-        return row
+        return self._say(obs_id)[0]
 
     def act(self, obs: Any, generator: np.random.Generator | None = None) -> int:
-        """Returns an action.
+        """Returns an action, and remembers it where the policy does.
 
         Args:
             obs: an observation as ``gymnasium.make`` of the environment returns it by default, or its id.
@@ -72,8 +101,9 @@ class TrainedAgent:
         Raises:
             CreditEnvsError: for something that the environment never shows.
         """
-        row = self.probabilities(self.identify(obs))
-        return int(row.argmax()) if generator is None else int(generator.choice(len(row), p=row))
+        row, self._carry = self._say(self.identify(obs))
+        self._last = int(row.argmax()) if generator is None else int(generator.choice(len(row), p=row))
+        return self._last
 
     def identify(self, obs: Any) -> int:
         """Returns the id of an observation (an integer is one already).
@@ -83,78 +113,88 @@ class TrainedAgent:
         """
         if isinstance(obs, int | np.integer):
             return int(obs)
-        seen: dict[Any, int] = self._seen  # type: ignore[attr-defined]
-        if not seen:
+        if not self._seen:
             observer = Observer(self.table, registry.entry(self.environment).observation)
             for start in range(0, self.table.n_obs, 1 << 12):
                 ids = np.arange(start, min(start + (1 << 12), self.table.n_obs))
                 for number, row in zip(ids.tolist(), _unstacked(observer.rows(ids), len(ids)), strict=True):
-                    seen.setdefault(_key(row), number)
-        found = seen.get(_key(obs))
+                    self._seen.setdefault(_key(row), number)
+        found = self._seen.get(_key(obs))
         if found is None:
             raise CreditEnvsError(f"obs: {self.environment} never shows this observation")
         return found
 
+    def _say(self, obs_id: int) -> tuple[Floats, Any]:
+        """Returns the probabilities at an observation id, and the memory after it."""
+        if not 0 <= obs_id < self.table.n_obs:
+            raise CreditEnvsError(f"obs_id={obs_id}: expected an integer in [0, {self.table.n_obs - 1}]")
+        if isinstance(self.policy, Policy):
+            own: Floats = self.probability[int(obs_id)]
+            return own, None
+        obs, last = (torch.tensor([number]) for number in (obs_id, self._last))
+        logits, carry = self.policy.act(obs, last, self.policy.initial(1) if self._carry is None else self._carry)
+        row: Floats = normalised(logits, self.policy.allowed[obs]).exp()[0].detach().numpy()
+        return row / row.sum(), carry
+
 
 def keep(run: Path, path: Path, command: str) -> None:
-    """Packs the best learner of a finished run, by its exact return at the end, into a small file.
+    """Packs the best learner of a finished run, by its return at the end, into a small file.
 
     Args:
         run: folder of the run.
         path: the file.
         command: what trained it.
-
-    Raises:
-        CreditEnvsError: for a policy that is no table of logits.
     """
-    import json
-
     result = json.loads((run / "result.json").read_text())
     tensors, state = checkpoint.load(run / "checkpoint.safetensors")
-    logits = tensors.get("policy.logits")
-    if logits is None:
-        raise CreditEnvsError(f"run={str(run)!r}: only tabular policies are kept")
     table = registry.make_table(result["env"])
-    last = result["curve"][-1]
-    best = int(np.argmax(last["J"]))
-    own = logits.view(len(last["J"]), table.n_obs, -1)[best]
-    own = own.masked_fill(~admissible(table), _LOWEST)
-    own = (own - own.max(dim=1, keepdim=True).values).clamp(min=_LOWEST).to(torch.float16)
-    gap = result["J_optimal"] - result["J_uniform"]
-    exact = expected_return(table, Policy("obs", _probability(own, table)))
+    last, options = result["curve"][-1], result["options"]
+    learners, best = len(last["J"]), int(np.argmax(last["J"]))
+    own = {
+        name.removeprefix("policy."): value.chunk(learners)[best]
+        for name, value in tensors.items()
+        if name.startswith("policy.")
+    }
+    if options["policy"] == files.TABULAR:
+        logits = own["logits"].masked_fill(~admissible(table), _LOWEST)
+        own["logits"] = (logits - logits.max(dim=1, keepdim=True).values).clamp(min=_LOWEST)
+    own = {name: value.half() if value.is_floating_point() else value for name, value in own.items()}
     about = {
         **{name: state[name] for name in ("agent", "fingerprint", "version")},
+        **{name: options[name] for name in ("policy", "view")},
         "env": result["env"],
-        "J": exact,
-        "normalised": (exact - result["J_uniform"]) / gap if gap > 0 else float("nan"),
-        "seed": best,
-        "seeds": len(last["J"]),
+        "seed": options["seed"] + best,
+        "seeds": learners,
         "steps": last["steps"][best],
         "command": command,
     }
-    checkpoint.save(path, {"logits": own}, about)
+    gap = result["J_optimal"] - result["J_uniform"]
+    about |= _returns(_made(own, table, about), table)
+    about["normalised"] = (about["J"] - result["J_uniform"]) / gap if gap > 0 else float("nan")
+    checkpoint.save(path, own, about)
 
 
-def load_agent(name: str, environment: str) -> TrainedAgent:
+def load_agent(name: str, environment: str, policy: str = files.TABULAR) -> TrainedAgent:
     """Loads an agent that travels with the package.
 
     Args:
         name: the agent, such as ``gigpo``.
         environment: id of the environment, such as ``credit/KeyRooms-v0``.
+        policy: kind of policy, such as ``gru``.
 
     Raises:
-        CreditEnvsError: if there is none for this pair (with those there are), or if the environment or the version of the
-            file is another one than here.
+        CreditEnvsError: if there is none of this name, environment and policy (with those there are), or if the environment
+            or the version of the file is another one than here.
     """
     full = registry.canonical(environment)
     place = files.folder() / "trained"
-    path = place / f"{files.slug(name, full)}.safetensors"
+    path = place / f"{files.slug(name, full, policy)}.safetensors"
     if not path.is_file():
         agents = sorted({p.name.partition("-")[0] for p in place.glob("*.safetensors")})
         if name not in agents:
             raise unknown("trained agent", name, agents)
         here = sorted(p.stem.partition("-")[2] for p in place.glob(f"{name}-*.safetensors"))
-        raise unknown(f"environment of trained agent {name!r}", full.removeprefix("credit/"), here)
+        raise unknown(f"environment of trained agent {name!r}", path.stem.partition("-")[2], here)
     return read(path)
 
 
@@ -167,7 +207,7 @@ def read(path: Path) -> TrainedAgent:
     from credit_envs.evaluation.config import provenance
 
     tensors, about = checkpoint.load(path)
-    if "logits" not in tensors or "env" not in about:
+    if not {"agent", "env", "command"} <= about.keys():
         raise CreditEnvsError(f"agent {str(path)!r}: holds no trained agent")
     table = registry.make_table(about["env"])
     expected = {"fingerprint": table.fingerprint, "version": provenance()["credit_envs"]}
@@ -177,14 +217,29 @@ def read(path: Path) -> TrainedAgent:
                 f"agent {str(path)!r}: {word} is {about.get(word)!r} there and {here!r} here; train it anew: "
                 f"{about.get('command')}"
             )
-    return TrainedAgent(
-        about["agent"], registry.canonical(about["env"]), table, _probability(tensors["logits"], table), about
-    )
+    try:
+        policy = _made(tensors, table, about)
+    except RuntimeError as error:
+        raise CreditEnvsError(
+            f"agent {str(path)!r}: its weights fit no {about.get('policy')} policy ({error})"
+        ) from error
+    return TrainedAgent(about["agent"], registry.canonical(about["env"]), table, policy, about)
 
 
-def _probability(logits: torch.Tensor, table: TabularMDP) -> Floats:
-    wide = logits.to(torch.float64).masked_fill(~admissible(table), -1e9)
-    return np.asarray(torch.softmax(wide, dim=1).numpy())
+def _made(tensors: dict[str, Tensor], table: TabularMDP, about: dict[str, Any]) -> Policy | MemoryPolicy:
+    """Makes the policy that weights belong to."""
+    shown = registry.entry(registry.canonical(about["env"])).observation
+    policy = make_policy(about.get("policy", files.TABULAR), table, 1, 0, about.get("view"), shown)
+    policy.load_state_dict(tensors)
+    return policy
+
+
+def _returns(policy: Policy | MemoryPolicy, table: TabularMDP) -> dict[str, float]:
+    """Returns ``J``, exact without memory; with it simulated, and ``error``, half its 95 % interval."""
+    if isinstance(policy, Policy):
+        return {"J": expected_return(table, TabularPolicy("obs", policy.table().numpy()))}
+    found = simulate(table, policy, 1, _ROLLOUTS, _LUCK)
+    return {"J": float(found.mean[0]), "error": float(found.error[0])}
 
 
 def _unstacked(rows: Any, n: int) -> list[Any]:

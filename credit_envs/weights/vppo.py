@@ -54,7 +54,12 @@ def exact_dependence(batch: Trajectories, blind: Tensor) -> Tensor:
 
 
 def vppo_mask(
-    batch: Trajectories, share: float = 0.4, dependence: Tensor | None = None, *, blind_log_prob: Tensor
+    batch: Trajectories,
+    share: float = 0.4,
+    dependence: Tensor | None = None,
+    ties: bool = False,
+    *,
+    blind_log_prob: Tensor,
 ) -> Tensor:
     """Returns 1 on the steps of each rollout that depend most on the image, 0 elsewhere, float64 ``[N, T]``.
 
@@ -62,12 +67,13 @@ def vppo_mask(
         batch: the rollouts.
         share: k, in [0, 1].
         dependence: float64 ``[N, T]``, S (default: the sampled estimate).
+        ties: keep every step that depends as much as the last one kept; otherwise earlier ones go first.
         blind_log_prob: float64 ``[N, T]``, log-probabilities of the actions with the image masked.
 
     Raises:
         CreditEnvsError: if the share is out of range.
     """
-    return top(_dependence(batch, dependence, blind_log_prob), batch.mask, share).to(torch.float64)
+    return top(_dependence(batch, dependence, blind_log_prob), batch.mask, share, ties=ties).to(torch.float64)
 
 
 def vppo_shaping(
@@ -99,11 +105,12 @@ def vppo(
     share: float = 0.4,
     low: float = 0.9,
     dependence: Tensor | None = None,
+    ties: bool = False,
     *,
     blind_log_prob: Tensor,
 ) -> Tensor:
     """Returns mask times α, float64 ``[N, T]``; arguments as in :func:`vppo_mask` and :func:`vppo_shaping`."""
-    kept = vppo_mask(batch, share, dependence, blind_log_prob=blind_log_prob)
+    kept = vppo_mask(batch, share, dependence, ties, blind_log_prob=blind_log_prob)
     return kept * vppo_shaping(batch, low, dependence, blind_log_prob=blind_log_prob)
 
 
