@@ -324,7 +324,7 @@ def test_undefined_grains_do_not_win():
     ],
 )
 def test_verdicts(expect, spans, told):
-    assert verdict(spans, Comparison("a", expect=expect)) == told
+    assert verdict(spans, expect, math.log(1.25)) == told
 
 
 def test_verdicts_combine():

@@ -10,7 +10,8 @@ A cell speaks for the claim where its interval lies on the predicted side, again
 and ``less`` are *supported* if some cells (at least half) speak for and none against, *contradicted* if none speak for and
 at least half against, *depends* if both speak, else *open*. ``equal`` is supported if every interval lies within the margin,
 contradicted if every one lies outside. A trend is judged by the interval of one slope over all cells, with an own level per
-place. A claim's verdict is that of its tests if they agree, else *depends*. An estimator whose mean gradient does not point
+place. A claim's verdict is that of its tests if they agree, else *depends*. Trials, which train, are compared by differences:
+:mod:`credit_envs.experiments.contrasts`. An estimator whose mean gradient does not point
 along ∇J is worth nothing: comparisons take that for 0.001, while trends and mean effects leave such cells out and say how many.
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from credit_envs.arrays import Floats, Ints
 from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.prices import PRICE_LISTS
 from credit_envs.evaluation.summary import Replicates
-from credit_envs.experiments.cells import Cell, Sweep
+from credit_envs.experiments.cells import Cell, Sweep, Work
 from credit_envs.experiments.dataset import finished
 
 VERDICTS = ("supported", "contradicted", "depends", "open")
@@ -35,6 +36,39 @@ EXPECTED = ("greater", "less", "equal", "grows", "shrinks", "rate")
 _NOTHING = 1e-3
 _DEFINED = 0.95
 _PROBE = ("failed_good", "failed_bad", "failed_idle", "won_good", "won_bad", "won_idle")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A test's result.
+
+    Attributes:
+        test: the test in words.
+        verdict: one of :data:`VERDICTS`.
+        effect: geometric mean of the ratios over cells in which both are worth something (of a trend: factor per doubling or
+            per unit of the axis; of a rate: the rate), with its 95 % interval.
+        nothing: cells in which one of them is worth nothing.
+        cells: per cell its axes and ratio with interval.
+        unit: what effects are: ``ratio``, ``slope`` (a factor per unit of the axis), ``rate`` or ``difference``.
+    """
+
+    test: str
+    verdict: str
+    effect: tuple[float, float, float]
+    nothing: int
+    cells: tuple[tuple[Mapping[str, Any], tuple[float, float, float]], ...]
+    unit: str = "ratio"
+
+
+class Judged(Protocol):
+    """What a claim is tested by: a :class:`Test`, or a contrast of trials."""
+
+    @property
+    def words(self) -> str:
+        """The test in words."""
+
+    def outcome(self, done: Sequence[tuple[Any, Mapping[str, Any]]], resamples: int) -> Outcome:
+        """Returns the result, from finished cells with what they found."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +113,15 @@ class Test:
         relation = {"greater": ">", "less": "<", "equal": "≈"}[self.expect]
         return f"{self.first} {relation} {times}{second}, {what}"
 
+    @property
+    def unit(self) -> str:
+        """What its effects are."""
+        return "rate" if self.expect == "rate" else "slope" if self.along else "ratio"
+
+    def outcome(self, done: Sequence[tuple[Any, Mapping[str, Any]]], resamples: int) -> Outcome:
+        """Returns the result, from finished cells; trials among them are left alone."""
+        return _outcome(self, [(cell, found) for cell, found in done if isinstance(cell, Cell)], resamples)
+
 
 _UNIT_OF = {"simulator": "environment step", "language model": "token", "data": "trained step"}
 
@@ -102,32 +145,12 @@ class Claim:
     source: str
     predicted: str
     refuted_by: str
-    tests: tuple[Test, ...]
-    cells: Callable[[bool], Sequence[Cell]]
+    tests: tuple[Judged, ...]
+    cells: Callable[[bool], Sequence[Work]]
 
     def sweep(self, quick: bool = True) -> Sweep:
         """Returns its sweep."""
         return Sweep(self.name, self.claim, tuple(self.cells(quick)))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A test's result.
-
-    Attributes:
-        test: the test in words.
-        verdict: one of :data:`VERDICTS`.
-        effect: geometric mean of the ratios over cells in which both are worth something (of a trend: factor per doubling or
-            per unit of the axis; of a rate: the rate), with its 95 % interval.
-        nothing: cells in which one of them is worth nothing.
-        cells: per cell its axes and ratio with interval.
-    """
-
-    test: str
-    verdict: str
-    effect: tuple[float, float, float]
-    nothing: int
-    cells: tuple[tuple[Mapping[str, Any], tuple[float, float, float]], ...]
 
 
 def judge(claim: Claim, folder: Path, quick: bool = True, resamples: int = 1000) -> tuple[str, list[Outcome]]:
@@ -140,7 +163,7 @@ def judge(claim: Claim, folder: Path, quick: bool = True, resamples: int = 1000)
         resamples: bootstrap draws.
     """
     done = list(finished(claim.sweep(quick), folder))
-    outcomes = [_outcome(test, done, resamples) for test in claim.tests]
+    outcomes = [test.outcome(done, resamples) for test in claim.tests]
     return combined([outcome.verdict for outcome in outcomes]), outcomes
 
 
@@ -167,7 +190,7 @@ def _outcome(test: Test, done: Sequence[tuple[Cell, Mapping[str, Any]]], resampl
         along.append(float(known[test.along]) if test.along else 0.0)
         effects.append(effect)
     if not effects:
-        return Outcome(test.words, "open", (float("nan"),) * 3, 0, ())
+        return Outcome(test.words, "open", (float("nan"),) * 3, 0, (), test.unit)
     stack = np.stack(effects)
     sound = np.isfinite(stack).mean(axis=1) >= _DEFINED
     sound &= np.isfinite(stack[:, 0])
@@ -179,12 +202,19 @@ def _outcome(test: Test, done: Sequence[tuple[Cell, Mapping[str, Any]]], resampl
     pooled = stack[sound][:, np.isfinite(stack[sound]).all(axis=0)]
     if test.expect in ("grows", "shrinks"):
         if sound.sum() < 3:
-            return Outcome(test.words, "open", (float("nan"),) * 3, nothing, listed)
+            return Outcome(test.words, "open", (float("nan"),) * 3, nothing, listed, test.unit)
         kept = [_place(p, test.along) for p, ok in zip(places, sound, strict=True) if ok]
         span = interval(_slope(pooled, np.array(along)[sound], kept))
-        return Outcome(test.words, _trend(span, test.expect), _raised(test, span), nothing, listed)
+        return Outcome(test.words, trend(span, test.expect), _raised(test, span), nothing, listed, test.unit)
     mean = interval(pooled.mean(axis=0)) if sound.any() else (float("nan"),) * 3
-    return Outcome(test.words, verdict(spans, test), _raised(test, mean), nothing, listed)
+    return Outcome(
+        test.words,
+        verdict(spans, test.expect, float(np.log(1 + test.margin))),
+        _raised(test, mean),
+        nothing,
+        listed,
+        test.unit,
+    )
 
 
 def _floor(side: Floats) -> Floats:
@@ -242,18 +272,23 @@ def measured(test: Test, own: Replicates, unit: Replicates, budget: float, draw:
     return own.quality(money / prices.cost(own.spending(draw)), draw) / unit.quality(groups, draw)
 
 
-def verdict(spans: Sequence[tuple[float, float, float]], test: Test) -> str:
-    """Returns the verdict of a test that is no trend, from the intervals of its logarithmic ratios."""
-    if test.expect == "rate":
+def verdict(spans: Sequence[tuple[float, float, float]], expect: str, bound: float = 0.0) -> str:
+    """Returns the verdict of a test that is no trend, from the intervals of its effects, which are 0 where nothing differs.
+
+    Args:
+        spans: effects with their intervals.
+        expect: one of :data:`EXPECTED`.
+        bound: how large an effect may be to count as ``equal``.
+    """
+    if expect == "rate":
         return "supported" if all(low > 0 for _, low, _ in spans) else "open"
-    if test.expect == "equal":
-        bound = np.log(1 + test.margin)
+    if expect == "equal":
         inside = [-bound < low and high < bound for _, low, high in spans]
         outside = [low > bound or high < -bound for _, low, high in spans]
         if all(inside):
             return "supported"
         return "contradicted" if all(outside) else "depends" if any(outside) else "open"
-    sign = 1 if test.expect == "greater" else -1
+    sign = 1 if expect == "greater" else -1
     for_it = sum((low if sign > 0 else -high) > 0 for _, low, high in spans)
     against = sum((high if sign > 0 else -low) < 0 for _, low, high in spans)
     if for_it and against:
@@ -263,7 +298,8 @@ def verdict(spans: Sequence[tuple[float, float, float]], test: Test) -> str:
     return "contradicted" if 2 * against >= len(spans) else "open"
 
 
-def _trend(span: tuple[float, float, float], expect: str) -> str:
+def trend(span: tuple[float, float, float], expect: str) -> str:
+    """Returns the verdict of a trend from its slope with interval."""
     _, low, high = span
     up, down = low > 0, high < 0
     if not (up or down):
