@@ -173,7 +173,7 @@ QUESTIONS = (
                 lambda: _values().V[0, _start()], "That is what was expected at the start. What came out beyond it?"
             ),
         ),
-        explanation="Nothing is random here but the policy, so V_t + A_t is V_{t+1} of the next state: the sum telescopes to R − V_0.",
+        explanation="Nothing is random here but the policy, so V_t + A_t is V_{t+1} of the next state: it telescopes.",
         hint="Write A_t = r_t + V_{t+1}(s_{t+1}) − V_t(s_t), which holds where the world has no luck, and add up.",
     ),
     Question(
