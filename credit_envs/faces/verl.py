@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from credit_envs.arrays import AnyArray, Bools, Floats
+from credit_envs.arrays import AnyArray, Floats
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.faces.commands import command
 from credit_envs.faces.entry import Source, make
 from credit_envs.faces.render import picture
 from credit_envs.faces.single import Snapshot, TabularEnv
-from credit_envs.faces.truth import Truth
+from credit_envs.faces.winning import won
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.observer import Observer
 
@@ -77,7 +77,7 @@ class EnvironmentManager:
 
     An answer names its action inside ``<action>`` tags (without tags, all of it is read), in words or by number; see
     :func:`~credit_envs.faces.commands.command`. Words that name no admissible action change nothing and take a step, which
-    is paid as an inadmissible action. An episode is won where it ends by an outcome that earns as much as any that ends one.
+    is paid as an inadmissible action. What ``won`` means: :mod:`credit_envs.faces.winning`.
 
     Args:
         source: an environment id, the path of a stored table, or a table.
@@ -147,7 +147,7 @@ class EnvironmentManager:
                 place = own._replace(state=leader.state, code=None, instance=leader.snapshot().instance)
                 shown, info = env.restore(place, branch=own.branch)
             self._shown[i], self._history[i] = shown, []
-            self._infos[i] = _told(env, info, won=False)
+            self._infos[i] = _told(env, info, success=False)
         self._begun, self._over = True, np.zeros(len(self.envs), dtype=np.bool_)
         return self._observations(), [dict(info) for info in self._infos]
 
@@ -189,13 +189,13 @@ class EnvironmentManager:
         Raises:
             CreditEnvsError: for an environment without an active step.
         """
-        won = []
+        rates = []
         for i, (infos, batch) in enumerate(zip(total_infos, total_batch_list, strict=True)):
             active = [info for info, item in zip(infos, batch, strict=True) if item["active_masks"]]
             if not active:
                 raise CreditEnvsError(f"total_batch_list[{i}]: expected an active step")
-            won.append(float(active[-1]["won"]))
-        return {"success_rate": np.array(won)}
+            rates.append(float(active[-1]["won"]))
+        return {"success_rate": np.array(rates)}
 
     def close(self) -> None:
         """Closes the environments."""
@@ -217,13 +217,13 @@ class EnvironmentManager:
         saw = self._shown[i]
         if action < 0:
             shown, reward, over, info = _wait(env, before)
-            won, did = False, f"{said[:_LONGEST_SAID]!r}, which is not possible"
+            success, did = False, f"{said[:_LONGEST_SAID]!r}, which is not possible"
         else:
             shown, reward, over, _, info = env.step(action)
-            won, did = over and _won(table, before, action, env.state, reward), table.action_names[action]
+            success, did = over and _won(env, before, action, reward), table.action_names[action]
         self._history[i] = [*self._history[i], (_words(saw), did)][-self._recalled :] if self._recalled else []
         self._shown[i], self._over[i] = shown, over
-        self._infos[i] = _told(env, info, won) | {"is_action_valid": np.array(valid)}
+        self._infos[i] = _told(env, info, success) | {"is_action_valid": np.array(valid)}
         return reward
 
     def _observations(self) -> dict[str, Any]:
@@ -250,8 +250,8 @@ def _commands(env: TabularEnv) -> tuple[str, ...]:
     return tuple(table.action_names[action] for action in table.edge_action[edges].tolist())
 
 
-def _told(env: TabularEnv, info: dict[str, Any], won: bool) -> dict[str, Any]:
-    return {**info, "won": won, "admissible_commands": list(_commands(env))}
+def _told(env: TabularEnv, info: dict[str, Any], success: bool) -> dict[str, Any]:
+    return {**info, "won": success, "admissible_commands": list(_commands(env))}
 
 
 def _wait(env: TabularEnv, before: Snapshot) -> tuple[Any, float, bool, dict[str, Any]]:
@@ -266,22 +266,9 @@ def _wait(env: TabularEnv, before: Snapshot) -> tuple[Any, float, bool, dict[str
     return shown, reward, over, info
 
 
-@lru_cache(maxsize=64)
-def _winning(table: TabularMDP) -> Bools:
-    """Returns the outcomes that end an episode and earn as much as any that does, bool ``[O]``."""
-    ends = table.terminal & (table.probability > 0)
-    state = table.edge_state[table.outcome_edge]
-    earned = Truth(table, oracle_info=False, anchor_info=False).earned(state, table.successor, ends, table.reward)
-    best = earned[ends].max(initial=-np.inf)
-    return np.asarray(ends & (earned >= best - 1e-9))
-
-
-def _won(table: TabularMDP, before: Snapshot, action: int, after: int, reward: float) -> bool:
-    """Whether the last step of an episode drew a winning outcome."""
-    edge = int(table.executed_edges(np.array([before.state]), np.array([action]), np.array([before.code]))[0])
-    drawn = np.arange(*table.outcome_start[edge : edge + 2])
-    paid = np.isclose(table.reward_at(before.t, table.reward[drawn]), reward)
-    return bool(np.any(_winning(table)[drawn] & (table.successor[drawn] == after) & paid))
+def _won(env: TabularEnv, before: Snapshot, action: int, reward: float) -> bool:
+    edge = env.table.executed_edges(np.array([before.state]), np.array([action]), np.array([before.code]))
+    return bool(won(env.table, np.array([before.t]), edge, np.array([env.state]), np.array([reward]))[0])
 
 
 @lru_cache(maxsize=64)
