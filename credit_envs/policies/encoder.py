@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.policies.features import Part, default_view, features
 from credit_envs.policies.stacked import Convolution, Embedding, Linear, Luck
+from credit_envs.sampling.statistics import distinct
 from credit_envs.table.mdp import TabularMDP
 
 IMAGES = ("flat", "conv")
@@ -74,7 +75,7 @@ class Reader(nn.Module):
         """
         if picture is not None and self.kind == "planes":
             return self._planes(picture).expand(-1, len(obs), -1)
-        used, place = torch.unique(self.index[obs], return_inverse=True)
+        used, place = distinct(self.index[obs])
         rows = self.rows[used]
         code: Tensor
         if self.kind == "planes":

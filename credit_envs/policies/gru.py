@@ -15,6 +15,7 @@ from credit_envs.errors import check_range
 from credit_envs.policies.encoder import Encoder
 from credit_envs.policies.memory import Carry, MemoryPolicy
 from credit_envs.policies.stacked import Embedding, Linear, Sorted, luck
+from credit_envs.sampling.statistics import distinct
 from credit_envs.table.mdp import TabularMDP
 
 _FIRST_GAIN = 0.01
@@ -103,7 +104,7 @@ class Gru(MemoryPolicy):
         if self._kept is not None:
             seen = _rows(self._kept, owner, number)
         else:
-            used, place = torch.unique(number, return_inverse=True)
+            used, place = distinct(number)
             seen = _rows(self.encoder(used), owner, place)
         return torch.cat([seen, _rows(self.code.weight, owner, last + 1)], dim=1)
 

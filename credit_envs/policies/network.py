@@ -17,6 +17,7 @@ from credit_envs.policies.encoder import Encoder
 from credit_envs.policies.policy import Policy, normalised
 from credit_envs.policies.stacked import Linear, Luck, luck
 from credit_envs.sampling.draws import draws, mix_words, streams
+from credit_envs.sampling.statistics import distinct
 from credit_envs.sampling.trajectories import Trajectories
 from credit_envs.table.draws import ONE, Purpose
 from credit_envs.table.mdp import TabularMDP
@@ -75,7 +76,7 @@ class Network(Policy):
 
     def scores(self, rows: Tensor) -> Tensor:
         """Returns logits of rows int64 ``[M]``, float32 ``[M, A]``."""
-        used, place = torch.unique(rows % self.n_obs, return_inverse=True)
+        used, place = distinct(rows % self.n_obs)
         every: Tensor = self.head(self.encoder(used))
         return every[rows // self.n_obs, place]
 
@@ -105,7 +106,7 @@ class Network(Policy):
         rows, action = batch.policy_row[batch.mask], batch.policy_action[batch.mask]
         out = torch.zeros_like(batch.log_prob)
         if masking == "blank":
-            rows, place = torch.unique(rows, return_inverse=True)
+            rows, place = distinct(rows)
             black = torch.zeros_like(self.encoder.pictures(rows[:1] % self.n_obs))
             log = self._blind(rows, black)[place]
         else:

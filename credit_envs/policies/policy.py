@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from credit_envs.sampling.statistics import distinct
 from credit_envs.sampling.trajectories import Trajectories
 from credit_envs.table.mdp import TabularMDP
 
@@ -72,16 +73,20 @@ class Policy(nn.Module):
 
         Each observation that occurs is evaluated once, however often it was visited.
         """
-        rows, place = torch.unique(batch.policy_row[batch.mask], return_inverse=True)
+        rows, place = self._occurring(batch)
         out = torch.zeros_like(batch.log_prob)
         out[batch.mask] = self.log_probs(rows)[place, batch.policy_action[batch.mask]]
         return out
 
     def entropy(self, batch: Trajectories) -> Tensor:
         """Returns the entropy at every step in nats, float64 ``[N, T]``, 0 where masked."""
-        rows, place = torch.unique(batch.policy_row[batch.mask], return_inverse=True)
+        rows, place = self._occurring(batch)
         log = self.log_probs(rows)
         each = -(log.exp() * log).sum(dim=1)
         out = torch.zeros_like(batch.log_prob)
         out[batch.mask] = each[place]
         return out
+
+    def _occurring(self, batch: Trajectories) -> tuple[Tensor, Tensor]:
+        """Returns the rows that a batch visits, int64 ``[R]``, and the place of each taken step's among them, ``[M]``."""
+        return distinct(batch.policy_row[batch.mask])

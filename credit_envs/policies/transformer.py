@@ -24,6 +24,7 @@ from credit_envs.policies.encoder import Reader
 from credit_envs.policies.features import default_view, features
 from credit_envs.policies.memory import Carry, MemoryPolicy
 from credit_envs.policies.stacked import Embedding, Linear, luck
+from credit_envs.sampling.statistics import distinct
 from credit_envs.sampling.trajectories import Trajectories
 from credit_envs.table.mdp import TabularMDP
 
@@ -202,7 +203,7 @@ class Transformer(MemoryPolicy):
     def _whole(self, obs: Tensor, action: Tensor, maps: bool = False) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         n, steps = obs.shape
         parts = len(self.readers)
-        used, place = torch.unique(obs, return_inverse=True)
+        used, place = distinct(obs)
         # Embedding looks rows up like an index does, and its gradient is quick to add up.
         seen = nn.functional.embedding(place, self._read(used).flatten(1)).view(n, steps, parts, -1)
         tokens = torch.cat([seen, self._act_tokens(action)[:, :, None]], dim=2).flatten(1, 2)

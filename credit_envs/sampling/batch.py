@@ -50,7 +50,6 @@ class TorchBatch:
         self.table, self.num_envs = table, int(num_envs)
         self.dynamics = DeviceTable(table, device)
         self.device = self.dynamics.device
-        self._start_threshold = self.dynamics._put(table.start_threshold)
         self._seeds = self._rollout = self.t = self.state = self.code = self._zeros()
         self._ready = False
 
@@ -96,7 +95,7 @@ class TorchBatch:
     def _starts(self) -> Tensor:
         last = torch.full_like(self._rollout, self.table.n_contexts - 1)
         luck = draws(self._keys(Purpose.START), 0)
-        context = select_segment(self._start_threshold, self._zeros(), last, luck, self.table.n_contexts)
+        context = select_segment(self.dynamics.start_threshold, self._zeros(), last, luck, self.table.n_contexts)
         return self.dynamics.start_state[context]
 
     def _observe(self) -> Tensor:

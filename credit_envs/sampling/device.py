@@ -47,10 +47,13 @@ class DeviceTable:
         self.reward = self._put(table.reward)
         self.terminal = self._put(table.terminal)
         self.outcome_threshold = None if table.is_deterministic else self._put(table.outcome_threshold)
+        self.start_threshold = self._put(table.start_threshold)
         self.start_state = self._put(table.start_state)
         self.base = self._put(table.emission.base.astype(np.int64))
         self.shift = self._put(table.emission.shift) if table.emission.renames else None
         self.layers = [(layer, self._put(layer.threshold)) for layer in table.emission.layers]
+        self.anchor_code = self._put(table.emission.anchor_code)
+        self.labels = {name: self._put(label) for name, label in table.labels.items()}
         self.reward_scale = None if table.reward_scale is None else self._put(table.reward_scale)
         self.reward_shift = None if table.reward_shift is None else self._put(table.reward_shift)
         self.cutoff_reward = None if table.cutoff_reward is None else self._put(table.cutoff_reward)

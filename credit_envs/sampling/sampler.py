@@ -93,9 +93,8 @@ class Sampler:
         number = torch.arange(self._groups, self._groups + n_groups, device=device)
         if context is None:
             luck = draws(streams(self.seed, Purpose.START, torch.zeros_like(number), number), 0)
-            threshold = d._put(self.table.start_threshold)
             last = torch.full_like(number, self.table.n_contexts - 1)
-            context = select_segment(threshold, torch.zeros_like(number), last, luck, self.table.n_contexts)
+            context = select_segment(d.start_threshold, torch.zeros_like(number), last, luck, self.table.n_contexts)
         context = context.repeat_interleave(group_size)
         rollout = self._new_rollouts(n_groups * group_size)
         self._groups += n_groups
@@ -215,7 +214,7 @@ class Sampler:
             context=context,
             turn=torch.zeros_like(choice),
             segment=torch.zeros_like(choice),
-            anchor=shown(d.base[steps.state] * emission.n_codes + d._put(emission.anchor_code)[code]),
+            anchor=shown(d.base[steps.state] * emission.n_codes + d.anchor_code[code]),
             policy_row=row,
             policy_action=choice,
             policy_table=said,
@@ -267,9 +266,9 @@ class Sampler:
 
     def _numbered(self, batch: Trajectories, state: Tensor) -> Trajectories:
         """Fills in the numbers of turns and segments from the labels of states ``[N, T]``."""
-        labels, mask = self.table.labels, batch.mask
+        labels, mask = self.dynamics.labels, batch.mask
         turn, segment = (
-            numbered(self.dynamics._put(labels[name])[state], mask, starts=name == "turn") if name in labels else None
+            numbered(labels[name][state], mask, starts=name == "turn") if name in labels else None
             for name in ("turn", "segment")
         )
         alone = torch.where(mask, torch.arange(mask.shape[1], device=mask.device), 0)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_ROOM = 8
+"""A table of ids may be so many times as long as the ids."""
+
 
 def group_sum(values: Tensor, ids: Tensor, n: int) -> Tensor:
     """Sums float64 ``[M]`` values by ids int64 ``[M]`` in ``[0, n)``; returns ``[n]``."""
@@ -62,12 +65,25 @@ def whitened(values: Tensor, epsilon: float = 1e-8) -> Tensor:
     )
 
 
+def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the distinct values of ids int64 ``[M]`` in order, and the place of each id among them, int64 ``[M]``.
+
+    Where ids are small and not negative, a table of them takes the place of sorting.
+    """
+    if ids.numel():
+        low, high = (int(x) for x in torch.aminmax(ids))
+        if low >= 0 and high < _ROOM * ids.numel():
+            seen = torch.zeros(high + 1, dtype=torch.bool, device=ids.device)
+            seen[ids] = True
+            return torch.nonzero(seen).squeeze(1), (seen.cumsum(0) - 1)[ids]
+    values, inverse = torch.unique(ids, return_inverse=True)
+    return values, inverse
+
+
 def compact(ids: Tensor) -> tuple[Tensor, int]:
     """Renumbers ids int64 ``[M]`` without gaps; returns them and how many there are."""
-    if not ids.numel():
-        return ids, 0
-    values, inverse = torch.unique(ids, return_inverse=True)
-    return inverse, len(values)
+    values, place = distinct(ids)
+    return place, len(values)
 
 
 def recurrence(decay: Tensor, drive: Tensor) -> Tensor:

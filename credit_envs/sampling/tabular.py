@@ -20,7 +20,7 @@ from torch import Tensor
 
 from credit_envs.errors import unknown
 from credit_envs.sampling.draws import mix_words
-from credit_envs.sampling.statistics import group_sum
+from credit_envs.sampling.statistics import distinct, group_sum
 from credit_envs.sampling.trajectories import Trajectories
 
 IDENTITIES = ("history", "anchor", "row")
@@ -100,14 +100,14 @@ def fit_means(key: Tensor, action: Tensor, target: Tensor, n_actions: int, weigh
         weight: float64 ``[M]``, above 0, how much each target counts (default: 1).
     """
     weight = torch.ones_like(target) if weight is None else weight
-    distinct, place = torch.unique(key, return_inverse=True)
-    cells = len(distinct) * n_actions
+    keys, place = distinct(key)
+    cells = len(keys) * n_actions
     cell = place * n_actions + action
     total = group_sum(weight * target, cell, cells).view(-1, n_actions)
     count = group_sum(weight, cell, cells).view(-1, n_actions)
     mean = total.sum(dim=1, keepdim=True) / count.sum(dim=1, keepdim=True)
     value = torch.where(count > 0, total / torch.where(count > 0, count, 1.0), mean)
-    return ActionTable(distinct, value, count, (weight * target).sum() / weight.sum())
+    return ActionTable(keys, value, count, (weight * target).sum() / weight.sum())
 
 
 def expected(model: ActionTable, batch: Trajectories, key: Tensor) -> Tensor:
