@@ -9,9 +9,9 @@ from __future__ import annotations
 import csv
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from math import exp, log
+from math import isnan, log
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Worth:
     @property
     def log(self) -> float:
         """Natural logarithm of the value, worth nothing as :data:`LEAST`."""
-        return log(min(max(self.value, LEAST), 1 / LEAST)) if self.value == self.value else log(LEAST)
+        return log(min(max(self.value, LEAST), 1 / LEAST)) if not isnan(self.value) else log(LEAST)
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,20 @@ class Cell:
 @functools.cache
 def cells() -> tuple[Cell, ...]:
     """Returns everything that was measured."""
-    nan = float("nan")
-    number = lambda x: nan if x is None else x  # noqa: E731
     out = []
     for entry in json.loads(FILE.read_text()):
         worth = {
-            price: {name: Worth(*map(number, values)) for name, values in found.items()}
+            price: {name: Worth(*map(_undefined, values)) for name, values in found.items()}
             for price, found in entry["worth"].items()
         }
-        known = {name: number(value) for name, value in entry["situation"].items()}
+        known = {name: _undefined(value) for name, value in entry["situation"].items()}
         out.append(Cell(entry["environment"], entry["skill"], Situation(**known), worth))
     return tuple(out)
+
+
+def _undefined(value: Any) -> Any:
+    """What JSON has no word for."""
+    return float("nan") if value is None else value
 
 
 def learn(docs: Path, tell: Callable[[str], None]) -> Path:
@@ -112,8 +115,12 @@ def learn(docs: Path, tell: Callable[[str], None]) -> Path:
     for environment, skill in sorted(found):
         tell(f"{environment} at {skill:g}")
         here = {key: _plain(value) for key, value in asdict(situation(registry.make_table(environment), skill)).items()}
-        entries.append({"environment": environment, "skill": skill, "situation": here, "worth": found[environment, skill]})
-    write_atomically(FILE, (json.dumps(entries, separators=(",", ":")).replace('{"environment"', '\n{"environment"') + "\n").encode())
+        entries.append(
+            {"environment": environment, "skill": skill, "situation": here, "worth": found[environment, skill]}
+        )
+    write_atomically(
+        FILE, (json.dumps(entries, separators=(",", ":")).replace('{"environment"', '\n{"environment"') + "\n").encode()
+    )
     return FILE
 
 
@@ -125,12 +132,7 @@ def _note(worth: dict[str, dict[str, list[float | None]]], row: Mapping[str, str
 
 
 def _plain(value: Any) -> Any:
-    """Numbers to four digits, NaN as None."""
+    """Numbers to six digits, NaN as None."""
     if not isinstance(value, float):
         return value
-    return None if value != value else float(f"{value:.4g}")
-
-
-def geometric_mean(logs: Sequence[float]) -> float:
-    """Returns exp of the mean."""
-    return exp(sum(logs) / len(logs))
+    return None if isnan(value) else float(f"{value:.6g}")

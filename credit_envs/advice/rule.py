@@ -29,24 +29,20 @@ CHOSEN_ON: tuple[str, ...] = (
 )
 """Families on which the rule was chosen; all others test it."""
 
+FAR = 1.0
+"""Distance to the nearest measured situation beyond which advice is little more than an average."""
+
 _WIDTH, _PRIOR = 0.6, 0.1
 _SLACK = 1.001
+_SAME = 1e-2
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One method's expected worth.
-
-    Attributes:
-        method: name.
-        worth: GRPO-equivalents that the rule expects.
-        low, high: lowest and highest of what it was worth in the situations named as like.
-    """
+    """One method and the GRPO-equivalents that are expected of it."""
 
     method: str
     worth: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -55,11 +51,13 @@ class Advice:
 
     Attributes:
         like: the measured situations that count most, with their share of the weight, nearest first.
+        measured: the measured situation that this one is, None if it is new; then its own figures are the advice.
         far: root mean square distance to the nearest, in standard deviations of what was measured.
         choices: by price list, the best methods first.
     """
 
     like: tuple[tuple[Cell, float], ...]
+    measured: Cell | None
     far: float
     choices: Mapping[str, tuple[Choice, ...]]
 
@@ -113,19 +111,23 @@ class Rule:
         """
         weight, distance = self.weights(found)
         nearest = np.argsort(distance)[:3]
+        first = self.cells[nearest[0]]
+        same = distance[nearest[0]] < _SAME and first.situation.name == found.name
         like = tuple((self.cells[i], float(weight[i] / (weight.sum() + _PRIOR))) for i in nearest)
         choices = {}
         for price in PRICES:
-            ranked = sorted(self.expected(found, price).items(), key=lambda item: -item[1])[:best]
-            seen = {name: [exp(self.cells[i].worth[price][name].log) for i in nearest] for name, _ in ranked}
-            choices[price] = tuple(Choice(name, worth, min(seen[name]), max(seen[name])) for name, worth in ranked)
-        return Advice(like, float(distance[nearest[0]]), choices)
+            own = {name: exp(first.worth[price][name].log) for name in self.methods}
+            ranked = sorted((own if same else self.expected(found, price)).items(), key=lambda item: -item[1])
+            choices[price] = tuple(Choice(*one) for one in ranked[:best])
+        return Advice(like, first if same else None, float(distance[nearest[0]]), choices)
 
 
 def usual(found: Situation, price: str) -> str:
-    """Returns what the usual selection advice names: compute to spare → AgentPRM, many repeats → GiGPO, else GRPO."""
+    """Returns what the usual selection advice names: compute to spare → AgentPRM, very long → LOOP, many repeats → GiGPO."""
     if price == "data":
         return "agent_prm_reward"
+    if found.steps >= 100 and found.revisit_rate < 0.5:
+        return "loop"
     return "gigpo" if found.revisit_rate >= 0.5 else "grpo"
 
 

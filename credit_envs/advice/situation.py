@@ -25,7 +25,7 @@ import torch
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from credit_envs.arrays import Floats, Ints
+from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.evaluation.config import CEILING
 from credit_envs.evaluation.providers import Provided
@@ -201,7 +201,7 @@ def kept(table: TabularMDP, policy: PolicyLike) -> dict[str, float]:
         if last and table.cutoff_reward is not None:
             paid = paid + table.outcome_matrix @ table.cutoff_reward
         total += float((weight * advantage) @ advantage)
-        shown += _squares(*(np.bincount(look, part, n_looks) for part in (weight, weight * advantage)))
+        shown += _squares(np.bincount(look, weight, n_looks), np.bincount(look, weight * advantage, n_looks))
         parts = (1.0, advantage, impatient.q_edges(step.t), paid, 0.0 if last else 1.0)
         by_edge += weight * np.stack([np.broadcast_to(part, weight.shape) for part in parts])
         steps += float(d.sum())
@@ -209,7 +209,7 @@ def kept(table: TabularMDP, policy: PolicyLike) -> dict[str, float]:
     found = {"choices": choices / steps}
     if total <= _ZERO:
         return found | dict.fromkeys(("seen", "anchored", "timeless", "graph_cosine", "step_cosine"), float("nan"))
-    visits, exact, togo, _, _ = (np.bincount(look, part, n_looks) for part in by_edge)
+    visits, exact, togo = (np.bincount(look, part, n_looks).astype(np.float64) for part in by_edge[:3])
     at = np.repeat(np.arange(n_looks // table.n_actions), table.n_actions)
     met = np.bincount(at, visits)[at]
     compared = togo - visits * np.bincount(at, togo)[at] / np.where(met > 0, met, 1)
@@ -239,7 +239,7 @@ def _graph_gradient(table: TabularMDP, anchor: Ints, look: Ints, by_edge: Floats
     return q - weight * value[at]
 
 
-def _squares(weight: Floats, sums: Floats) -> float:
+def _squares(weight: AnyArray, sums: AnyArray) -> float:
     """Σ (Σ w A)² / Σ w over cells."""
     filled = weight > 0
     return float((sums[filled] ** 2 / weight[filled]).sum())

@@ -13,9 +13,11 @@ from typing import Annotated
 import tyro
 
 from credit_envs import registry
+from credit_envs.cli.advise import advise
 from credit_envs.cli.experiment import experiment
 from credit_envs.cli.leaderboard import leaderboard, submit, verify
 from credit_envs.cli.progress import progress
+from credit_envs.cli.tables import existing, table_of
 from credit_envs.cli.training import compare, passed_on, train
 from credit_envs.errors import CreditEnvsError, check_range, need, unknown
 from credit_envs.evaluation import Config, open_results
@@ -23,7 +25,6 @@ from credit_envs.evaluation.run import default_jobs
 from credit_envs.evaluation.run import run as run_evaluation
 from credit_envs.recipes import DEFAULT
 from credit_envs.recipes import names as recipe_names
-from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
 
 Names = tyro.conf.Positional[tuple[str, ...]]
@@ -180,7 +181,7 @@ def show(
     for name, path in (("picture", picture), ("credit", credit)):
         if path is not None and path.suffix != ".png":
             raise CreditEnvsError(f"{name}={str(path)!r}: expected a path that ends in .png")
-    table = _table(env_id, knobs, instance)
+    table = table_of(env_id, knobs, instance)
     if picture is not None:
         write_picture(table, picture)
     inspection.print_table(table, credit=credit)
@@ -220,7 +221,7 @@ def view(
 
     if output.suffix != ".html":
         raise CreditEnvsError(f"output={str(output)!r}: expected a path that ends in .html")
-    shown = viewed(_table(env_id, knobs, instance), algorithms, policy, group_size, seed)
+    shown = viewed(table_of(env_id, knobs, instance), algorithms, policy, group_size, seed)
     options = {"policy": policy, "group-size": group_size, "seed": seed, "instance": instance}
     parts = ["credit-envs", "view", env_id, *knobs, *(f"--{key}={value}" for key, value in options.items())]
     again = shlex.join([*parts, *(("--algorithms", *algorithms) if algorithms else ()), f"--output={output}"])
@@ -243,7 +244,7 @@ def play(env_id: Name, knobs: Names = (), instance: int = 0, seed: int = 0, adva
     from credit_envs.cli import play as playing
 
     check_range("seed", seed, 0, (1 << 63) - 1, integer=True)
-    playing.play(_table(env_id, knobs, instance), seed, advantages)
+    playing.play(table_of(env_id, knobs, instance), seed, advantages)
     return 0
 
 
@@ -297,6 +298,7 @@ def run(argv: Sequence[str] | None) -> int:
         "show": show,
         "play": play,
         "view": view,
+        "advise": advise,
         "compile": compile_,
         "train": train,
         "compare": compare,
@@ -333,21 +335,10 @@ def _environments(names: Sequence[str]) -> tuple[str, ...]:
         if name in registry.SUITES:
             found += registry.suite(name)
         elif name.endswith(".npz"):
-            found.append(_file(name))
+            found.append(existing(name))
         else:
             found.append(_known(name))
     return tuple(dict.fromkeys(found))
-
-
-def _table(env_id: str, knobs: Sequence[str], instance: int) -> TabularMDP:
-    """Builds a registered table, or loads a saved one."""
-    settings = registry.settings(knobs)
-    if not env_id.endswith(".npz"):
-        return registry.make_table(env_id, instance, **settings)
-    from credit_envs import dials
-    from credit_envs.table.storage import load
-
-    return dials.apply(load(_file(env_id)), **settings)
 
 
 def _known(name: str) -> str:
@@ -356,9 +347,3 @@ def _known(name: str) -> str:
     except CreditEnvsError as error:
         suites = ", ".join(registry.SUITES)
         raise CreditEnvsError(f"{error} (suites: {suites}; saved tables end in .npz)") from None
-
-
-def _file(path: str) -> str:
-    if not Path(path).is_file():
-        raise CreditEnvsError(f"environment {path!r}: there is no such file")
-    return path
