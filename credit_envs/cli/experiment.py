@@ -1,4 +1,4 @@
-"""``credit-envs experiment``: sweeps that measure the principle, the dials and the claims."""
+"""``credit-envs experiment``: sweeps that measure the principle, the dials and the claims, or any sweep of your own."""
 
 from __future__ import annotations
 
@@ -17,34 +17,46 @@ def experiment(
     output: Path | None = None,
     docs: Path | None = None,
     jobs: int | None = None,
+    backend: str = "processes",
+    part: str | None = None,
 ) -> int:
-    """Run an experiment: granularity, dials, claims, or one claim by name; the same command again goes on where it stopped.
+    """Run an experiment by name, or a sweep file; the same command again goes on where it stopped.
 
     Args:
-        name: granularity, dials, claims, or the name of a claim.
+        name: granularity, learning, dials, claims, the name of a claim, or a sweep file (FILE.toml).
         quick: The small version (a few minutes on two cores); without it hours.
         output: Folder of the results (default: results/experiment-NAME, with -quick).
-        docs: Folder that gets tables (data/), pictures (images/) and principle.md (default: the folder of the results).
-        jobs: Processes (default: one per core).
+        docs: Folder that gets tables (data/), pictures (images/) and pages (default: the folder of the results).
+        jobs: Processes, or tasks at once (default: one per core).
+        backend: Where cells run: processes, ray, or joblib:NAME.
+        part: I/N: do only every N-th cell, for an array of N jobs on one folder; nothing is gathered or published.
     """
-    need("matplotlib", "eval")
     from credit_envs.evaluation.run import default_jobs
     from credit_envs.experiments.catalogue import publish, sweep_of
-    from credit_envs.experiments.runner import run
+    from credit_envs.experiments.runner import part_of, run
+    from credit_envs.experiments.sweep_files import load_sweep
 
-    sweep = sweep_of(name, quick)
+    own = name.endswith(".toml")
+    if not own and part is None:
+        need("matplotlib", "eval")
+    sweep = load_sweep(name) if own else sweep_of(name, quick)
     if jobs is not None:
         check_range("jobs", jobs, 1, 4096, integer=True)
-    folder = output if output is not None else Path("results") / f"experiment-{name}{'-quick' if quick else ''}"
+    title = sweep.name if own else name
+    folder = output if output is not None else Path("results") / f"experiment-{title}{'-quick' if quick else ''}"
     try:
-        with progress(name) as tell:
-            failed = run(sweep, folder, jobs or default_jobs(), tell)
+        with progress(title) as tell:
+            chosen = sweep if part is None else part_of(sweep, part)
+            failed = run(chosen, folder, jobs or default_jobs(), tell, backend, gathered=part is None)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; finished cells are kept in {folder}, and the same command goes on from there"
         ) from None
     for line in failed:
         print(f"experiment: {line}", file=sys.stderr)
-    for path in publish(name, folder, docs if docs is not None else folder, quick):
-        print(path)
+    if own or part is not None:
+        print(folder)
+    else:
+        for path in publish(name, folder, docs if docs is not None else folder, quick):
+            print(path)
     return 1 if failed else 0

@@ -1,18 +1,19 @@
-"""The experiments by name: ``granularity``, ``dials``, ``claims``, or one claim; and what is published of each."""
+"""The experiments by name (``granularity``, ``learning``, ``dials``, ``claims``, or one claim), and what each publishes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from credit_envs.errors import unknown
-from credit_envs.experiments import dial_lines, dials, page, surface
+from credit_envs.experiments import dial_lines, dials, page, speed
 from credit_envs.experiments.cells import Sweep
 from credit_envs.experiments.claims import CLAIMS
 from credit_envs.experiments.ledger import judge
 from credit_envs.experiments.ledger_page import ledger_rows
+from credit_envs.experiments.sweep_files import load_sweep
 from credit_envs.experiments.tables import save, save_json
 
-NAMES = ("granularity", "dials", "claims", *(one.name for one in CLAIMS))
+NAMES = ("granularity", "learning", "dials", "claims", *(one.name for one in CLAIMS))
 """Every experiment."""
 
 
@@ -23,7 +24,9 @@ def sweep_of(name: str, quick: bool = True) -> Sweep:
         CreditEnvsError: for an unknown name, with the nearest ones.
     """
     if name == "granularity":
-        return surface.granularity(quick)
+        return load_sweep("granularity-quick" if quick else "granularity")
+    if name == "learning":
+        return load_sweep("learning")
     if name == "dials":
         return dials.dials(quick)
     chosen = [one for one in CLAIMS if name in ("claims", one.name)]
@@ -50,6 +53,8 @@ def publish(name: str, folder: Path, docs: Path, quick: bool = True) -> list[Pat
     sweep = sweep_of(name, quick)
     if name == "granularity":
         written += page.publish(sweep, folder, docs)
+    elif name == "learning":
+        written += speed.publish(sweep, folder, docs)
     elif name == "dials":
         rows = dials.table(sweep, folder)
         written.append(save(rows, docs / "data" / "dials.csv"))

@@ -9,8 +9,9 @@ from typing import Any
 
 from credit_envs.experiments import maps
 from credit_envs.experiments.cells import Sweep
+from credit_envs.experiments.grain_tests import regression, rules
 from credit_envs.experiments.ledger_page import dials_section, ledger_section
-from credit_envs.experiments.surface import STRUCTURES, Slice, flat, moments, regression, rules, slices
+from credit_envs.experiments.surface import STRUCTURES, Slice, flat, moments, numbered, slices
 from credit_envs.experiments.tables import number, read_csv, save, save_json, span, table
 from credit_envs.table.storage import write_atomically
 
@@ -41,12 +42,12 @@ def tests_table(found: Sequence[Slice]) -> list[dict[str, Any]]:
     for price in ("simulator", "language model", "data"):
         for family, spending, title in FAMILIES:
             here = [one for one in found if (one.family, one.spending, one.price) == (family, spending, price)]
-            numbered = [one for one in here if not one.task.endswith("tokens")]
+            steps = numbered(here)
             # At k = 1 the finest grain is the unit and wherever "finer is better" holds the test is passed for nothing.
-            told = [one.verdict for one in numbered if one.unit > 1 and one.verdict != "undefined"]
+            told = [one.verdict for one in steps if one.unit > 1 and one.verdict != "undefined"]
             if not told:
                 continue
-            slope, rule = regression(_steady(numbered)), rules([one for one in numbered if one.unit > 1])
+            slope, rule = regression(_steady(steps)), rules([one for one in steps if one.unit > 1])
             row: dict[str, Any] = {"family": title, "price": price, "slices": len(told)}
             row |= {f"share {word}": told.count(word) / len(told) for word in ("k", "open", "not k")}
             for name in ("unit", "budget", "censored"):

@@ -1,9 +1,9 @@
 """The granularity surface as data: causal unit k × grain g × budget × estimator family × causal structure × price list.
 
-The sweep (:func:`granularity`) stretches tasks by the dial ``unit``: one deciding step per unit (``first``), all steps must
-agree (``all``), only their parity counts (``parity``). Pivots keep 32 steps whatever k is; KeyRooms and the tasks that are
-uttered word by word (:data:`TOKENS`) grow with it. Budgets are in groups of the unit (GRPO, n = 8): B = M · 8 · E[T] steps,
-M = 4 … 1024.
+The sweeps (``sweeps/granularity*.toml``) stretch tasks by the dial ``unit``: one deciding step per unit (``first``), all steps
+must agree (``all``), only their parity counts (``parity``). Pivots keep 32 steps whatever k is; KeyRooms grow with it. Other
+tasks have grains with names: token or step, turn, segment, trajectory (:data:`PREDICTED`). Budgets are in groups of the unit
+(GRPO, n = 8): B = M · 8 · E[T] steps, M = 4 … 1024.
 
 **How a budget is spent** decides more than anything else, so it is an axis for ``mc``:
 
@@ -20,7 +20,7 @@ anew for every seed, so that what the model gets wrong counts as squared mean an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ import numpy as np
 from credit_envs.arrays import Floats, Ints
 from credit_envs.evaluation.prices import PRICE_LISTS, Prices
 from credit_envs.evaluation.summary import Replicates
-from credit_envs.experiments.cells import Cell, Sweep
+from credit_envs.experiments.cells import Sweep
 from credit_envs.experiments.dataset import finished
 from credit_envs.experiments.granular import Grain
 
@@ -41,58 +41,24 @@ SPENDINGS = ("rollouts", "continuations", "best split")
 LOW_K, HIGH_K = 1, 4
 """The two numbers of continuations that are measured."""
 
-TOKENS: Mapping[str, tuple[str, float]] = {
-    "Household": ("credit/Household-v0?spell=1&task=place", 170),
-    "Lookup": ("credit/Lookup-v0?spell=1", 19),
-    "Apps": ("credit/Apps-v0?spell=1", 50),
-    "Shop": ("credit/Shop-v0?spell=1", 50),
-    "Chat": ("credit/Chat-v0?spell=1", 16),
-}
-"""Tasks uttered word by word, with their usual number of steps."""
-
 _SPLITS = tuple(2.0**i for i in range(11))
-_GRAINS: tuple[Grain, ...] = (1, 2, 4, 8, 16, 32)
-_LEVELS: tuple[Grain, ...] = ("step", "turn", "segment", "trajectory")
-_BASE_GROUPS = 48
 
-
-def granularity(quick: bool = True) -> Sweep:
-    """Returns the sweep: ``quick`` at one policy (halfway to optimal), else at three, with larger samples and more units."""
-    units, rooms = ((1, 2, 4, 8, 16), (1, 2, 4)) if quick else ((1, 2, 4, 8, 16, 32), (1, 2, 4, 8))
-    levels, seeds = ((0.5,), 10) if quick else ((0.0, 0.5, 0.9), 20)
-    cells: list[Cell] = []
-    for level in levels:
-        for k in units:
-            env = f"credit/Pivots-v0?actions=2&credit=each&fillers=0&length={32 // k}"
-            cells += _stretched("Pivots", env, k, _GRAINS, 32, level, seeds, quick)
-        for k in rooms:
-            env = "credit/KeyRooms-v0?horizon_factor=2.0&stages=1"
-            cells += _stretched("KeyRooms", env, k, (*_GRAINS, "trajectory"), 27 * k, level, seeds, quick)
-        for k in (1,) if quick else (1, 2):
-            for task, (env, steps) in TOKENS.items():
-                cells += _stretched(f"{task} tokens", env, k, _LEVELS, steps * k, level, seeds, quick)
-    return Sweep("granularity", "causal unit × grain × budget × estimator family × structure", tuple(cells))
-
-
-def _stretched(
-    task: str, env: str, k: int, grains: Sequence[Grain], steps: float, level: float, seeds: int, quick: bool
-) -> Iterator[Cell]:
-    data = [m // 2 for m in BUDGETS[: 4 if quick else 5]]
-    forms = [f"mc@{{}}(k={LOW_K})", f"mc@{{}}(k={HIGH_K})", "value@{}", "anchor@{}", "tree@{}"]
-    forms += [f"learned@{{}}(data={d})" for d in data]
-    names = tuple(form.format(g) for g in grains for form in forms)
-    for structure in STRUCTURES if k > 1 else ("first",):
-        stretched = f"{env}&unit={k}&unit_kind={structure}" if k > 1 else env
-        axes = (("task", task), ("structure", structure), ("unit", k))
-        groups = _BASE_GROUPS if quick else 4 * _BASE_GROUPS
-        budget = round(groups * GROUP * steps)
-        extra = 100_000 if quick else 1_000_000
-        yield Cell(stretched, names, axes, level, budget, seeds, GROUP, extra)
+PREDICTED: Mapping[str, Grain] = {
+    **dict.fromkeys(("Household tokens", "Lookup tokens", "Apps tokens", "Shop tokens", "Chat tokens"), "turn"),
+    **dict.fromkeys(("Sums", "Charts", "KeyRooms rooms"), "segment"),
+    "Household long": "step",
+}
+"""The grain that the principle predicts on tasks whose grains are named."""
 
 
 def predicted_grain(task: str, unit: int) -> Grain:
-    """Returns the grain that the principle predicts: the causal unit, which at token level is the turn."""
-    return "turn" if task.endswith("tokens") else unit
+    """Returns the grain that the principle predicts: the causal unit, where that is a number of steps."""
+    return PREDICTED.get(task, unit)
+
+
+def numbered(found: Sequence[Slice]) -> list[Slice]:
+    """Returns the slices whose causal unit is a number of steps."""
+    return [one for one in found if one.task not in PREDICTED]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,32 +124,57 @@ class Slice:
 
 
 def slices(sweep: Sweep, folder: Path, resamples: int = 400, seed: int = 0) -> list[Slice]:
-    """Computes the surface from finished cells; all slices share one bootstrap over seeds, so they can be compared."""
+    """Computes the surface from finished cells; cells that differ in their seeds alone are pooled.
+
+    All slices with equally many seeds share one bootstrap over seeds, so they can be compared.
+    """
     out: list[Slice] = []
+    for (task, structure, unit, level), (by_name, steps) in _pooled(sweep, folder).items():
+        n = len(by_name["unit"])
+        draw = np.random.default_rng(seed).integers(0, n, (resamples, n))
+        draw = np.concatenate([np.arange(n)[None], draw])
+        for (family, spending, price, budget), (grains, worth) in _surface(by_name, draw).items():
+            place = (task, structure, unit, level, family, spending, price, budget, budget * GROUP * steps)
+            out.append(Slice(*place, grains, worth))
+    return out
+
+
+_Records = Mapping[str, list[Mapping[str, Any]]]
+
+
+def _pooled(sweep: Sweep, folder: Path) -> Mapping[tuple[str, str, int, float], tuple[_Records, float]]:
+    """Returns the records of each point by estimator, in the order of seeds, and its rollouts' mean length."""
+    out: dict[tuple[str, str, int, float], tuple[dict[str, list[Mapping[str, Any]]], float]] = {}
     for cell, found in finished(sweep, folder):
         axes = dict(cell.axes)
-        by_name: dict[str, list[Mapping[str, Any]]] = {}
-        for record in sorted(found["records"], key=lambda r: int(r["seed"])):
+        place = (axes["task"], axes["structure"], axes["unit"], cell.level)
+        by_name, _ = out.setdefault(place, ({}, float(found["about"]["expected_steps"])))
+        for record in found["records"]:
             by_name.setdefault(record["estimator"], []).append(record)
-        draw = np.random.default_rng(seed).integers(0, cell.seeds, (resamples, cell.seeds))
-        draw = np.concatenate([np.arange(cell.seeds)[None], draw])
-        steps = GROUP * float(found["about"]["expected_steps"])
-        for (family, spending, price, budget), (grains, worth) in _surface(by_name, draw).items():
-            out.append(
-                Slice(
-                    axes["task"],
-                    axes["structure"],
-                    axes["unit"],
-                    cell.level,
-                    family,
-                    spending,
-                    price,
-                    budget,
-                    budget * steps,
-                    grains,
-                    worth,
-                )
-            )
+    for by_name, _ in out.values():
+        for records in by_name.values():
+            records.sort(key=lambda record: int(record["seed"]))
+    return out
+
+
+def moments(sweep: Sweep, folder: Path) -> list[dict[str, Any]]:
+    """Returns bias, variance and cost per point and estimator, pooled over seeds: why the surface looks as it does.
+
+    ``cosine`` of the mean gradient, ``noise`` = E‖g − E g‖²/‖g*‖² of one group, ``steps_ratio`` environment steps per sampled
+    step, ``error`` of the credit: mean squared error after the best scale over the advantage's own square.
+    """
+    out = []
+    for (task, structure, unit, level), (by_name, _) in _pooled(sweep, folder).items():
+        for name, records in by_name.items():
+            mean = {key: float(np.mean([r[key] for r in records])) for key in records[0] if key != "estimator"}
+            target = mean["exact_square"]
+            square = max(mean["mean_square"], mean["projection"] ** 2 / target) if target > 0 else 0.0
+            cosine = mean["projection"] / np.sqrt(target * square) if target * square > 0 else float("nan")
+            fits = mean["ca"] ** 2 / (mean["cc"] * mean["aa"]) if mean["cc"] * mean["aa"] > 0 else 0.0
+            figures = {"cosine": cosine, "noise": mean["variance"] / target if target > 0 else float("nan")}
+            figures |= {"error": 1 - fits, "steps_ratio": mean["env_steps"] / mean["steps"]}
+            place = {"task": task, "structure": structure, "unit": unit, "level": level}
+            out.append({**place, "estimator": name, **figures})
     return out
 
 
@@ -299,64 +290,6 @@ def _trained(own: Replicates, unit: Replicates, prices: Prices, m: int, draw: In
     return money / each
 
 
-def regression(found: Sequence[Slice]) -> dict[str, tuple[float, float, float]]:
-    """Regresses log₂ of the best grain on log₂ k and log₂ M over slices whose grains are numbers; slope, 95 % interval.
-
-    Args:
-        found: slices that differ in unit, budget, structure and task, of one family, spending and price list. Where tasks grow
-            with k, a coarsest grain that is best looks like a slope on k: take tasks of fixed length.
-
-    Returns:
-        ``intercept``, ``unit``, ``budget``, and ``censored``: the share of optima at the finest or coarsest grain.
-    """
-    rows, best, edge = [], [], []
-    for one in found:
-        if not all(isinstance(g, int) for g in one.grains if g != "trajectory") or (one.best < 0).any():
-            continue
-        longest = one.steps / one.budget / GROUP
-        size = np.array([float(g) if isinstance(g, int) else longest for g in one.grains])
-        rows.append([1.0, np.log2(one.unit), np.log2(one.budget)])
-        best.append(np.log2(size[one.best]))
-        edge.append((one.best[0] == 0) | (one.best[0] == len(size) - 1))
-    if len(rows) < 4:
-        return {}
-    design = np.array(rows)
-    slope = np.linalg.lstsq(design, np.stack(best), rcond=None)[0]  # [3, R]
-    out = {}
-    for i, name in enumerate(("intercept", "unit", "budget")):
-        low, high = np.quantile(slope[i, 1:], [0.025, 0.975])
-        out[name] = (float(slope[i, 0]), float(low), float(high))
-    out["censored"] = (float(np.mean(edge)),) * 3
-    return out
-
-
-def rules(found: Sequence[Slice]) -> dict[str, float]:
-    """What rules of thumb keep of the best grain's worth, on average over slices of one family, spending and price list.
-
-    Returns:
-        ``unit``: g = k; ``constant``: the one grain that is best on average whatever k and budget are; ``fine`` and ``coarse``.
-    """
-    kept: dict[Grain, list[float]] = {}
-    own, fine, coarse = [], [], []
-    for one in found:
-        worth = one.worth[0]
-        if one.predicted not in one.grains or not np.isfinite(worth).any():
-            continue
-        share = np.nan_to_num(worth / np.nanmax(worth), nan=0.0)
-        own.append(share[one.grains.index(one.predicted)])
-        fine.append(share[0])
-        coarse.append(share[-1])
-        for g, x in zip(one.grains, share, strict=True):
-            kept.setdefault(g, []).append(float(x))
-    if not own:
-        return {}
-    everywhere = {g: np.mean(x) for g, x in kept.items() if len(x) == len(own)}
-    mean = {"unit": own, "fine": fine, "coarse": coarse}
-    out = {name: float(np.mean(x)) for name, x in mean.items()}
-    out["constant"] = float(max(everywhere.values())) if everywhere else float("nan")
-    return out
-
-
 def flat(found: Sequence[Slice]) -> list[dict[str, Any]]:
     """Returns the surface as flat rows, one per slice and grain, with intervals: what is published."""
     out = []
@@ -371,29 +304,4 @@ def flat(found: Sequence[Slice]) -> list[dict[str, Any]]:
             figures = {"worth": float(column[0]), "low": float(low), "high": float(high)}
             test = {"best": int(one.best[0]) == i, "agreement": agreement, "verdict": verdict}
             out.append({**place, "steps": round(one.steps), "grain": str(g), **figures, **test})
-    return out
-
-
-def moments(sweep: Sweep, folder: Path) -> list[dict[str, Any]]:
-    """Returns bias, variance and cost per cell and estimator, pooled over seeds: why the surface looks as it does.
-
-    ``cosine`` of the mean gradient, ``noise`` = E‖g − E g‖²/‖g*‖² of one group, ``steps_ratio`` environment steps per sampled
-    step, ``error`` of the credit: mean squared error after the best scale over the advantage's own square.
-    """
-    out = []
-    for cell, found in finished(sweep, folder):
-        by_name: dict[str, list[Mapping[str, Any]]] = {}
-        for record in found["records"]:
-            by_name.setdefault(record["estimator"], []).append(record)
-        for name, records in by_name.items():
-            mean = {key: float(np.mean([r[key] for r in records])) for key in records[0] if key not in ("estimator",)}
-            target, square = (
-                mean["exact_square"],
-                max(mean["mean_square"], mean["projection"] ** 2 / mean["exact_square"]),
-            )
-            cosine = mean["projection"] / np.sqrt(target * square) if target * square > 0 else float("nan")
-            fits = mean["ca"] ** 2 / (mean["cc"] * mean["aa"]) if mean["cc"] * mean["aa"] > 0 else 0.0
-            figures = {"cosine": cosine, "noise": mean["variance"] / target if target > 0 else float("nan")}
-            figures |= {"error": 1 - fits, "steps_ratio": mean["env_steps"] / mean["steps"]}
-            out.append({**dict(cell.axes), "level": cell.level, "estimator": name, **figures})
     return out
