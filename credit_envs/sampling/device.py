@@ -151,17 +151,6 @@ class DevicePolicy:
         self._policy, self.probability = None, probability
         self.threshold = row_thresholds(probability)
 
-    def begin(self, n: int, history: object = None) -> DevicePolicy:  # noqa: ARG002 (as policies with memory are asked)
-        """Returns itself: a table needs no memory of n episodes."""
-        return self
-
-    def keep(self, lanes: Tensor) -> None:
-        """Does nothing where episodes leave."""
-
-    def chosen(self, state: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the rows of steps int64 ``[M]`` and the probabilities that they are rows of."""
-        return self.rows(state, code), self.probability
-
     def rows(self, state: Tensor, code: Tensor) -> Tensor:
         """Returns the policy's row in each (state, code)."""
         if self.kind == "state":
