@@ -22,8 +22,8 @@ from credit_envs.experiments import Cell, Sweep, granular, run, surface
 from credit_envs.experiments.catalogue import NAMES, publish, sweep_of
 from credit_envs.experiments.cells import work
 from credit_envs.experiments.claims import CLAIMS, claim
+from credit_envs.experiments.comparisons import Test as Comparison
 from credit_envs.experiments.dataset import gather, read
-from credit_envs.experiments.ledger import Test as Comparison
 from credit_envs.experiments.ledger import combined, judge, verdict
 from credit_envs.experiments.names import named
 from credit_envs.oracle.control import ladder

@@ -1,7 +1,8 @@
-"""The claims, as data. Adding one: an entry in :data:`CLAIMS`.
+"""The claims by theme, as data. Adding one: an entry in one of the ``claims_*.py``.
 
-All are about gradients and credit of a given policy (halfway to optimal play; in the full sweep also at 0 and 90 %), so what a
-paper reports after training may differ: a method can learn better than its gradient at one policy suggests, and the reverse.
+What is measured on cells is about gradients and credit of a given policy (halfway to optimal play; in the full sweep also at 0
+and 90 %), so what a paper reports after training may differ: a method can learn better than its gradient at one policy
+suggests, and the reverse. What is measured by trials is about training.
 """
 
 from __future__ import annotations
@@ -9,35 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from credit_envs.errors import unknown
-from credit_envs.experiments import claims_groups, claims_looks, claims_rewards, claims_values
+from credit_envs.experiments import (
+    claims_combined,
+    claims_groups,
+    claims_looks,
+    claims_rewards,
+    claims_trained,
+    claims_values,
+)
 from credit_envs.experiments.ledger import Claim
 
-CLAIMS: tuple[Claim, ...] = (
-    *claims_groups.CLAIMS,
-    *claims_values.CLAIMS,
-    *claims_looks.CLAIMS,
-    *claims_rewards.CLAIMS,
-)
-"""Every claim that is measured here."""
-
-UNMEASURED: Mapping[str, str] = {
-    "anchors grow during training": "needs training runs",
-    "GC-RL's critique helps generation": "needs training runs",
-    "the echo trap and StarPO-S": "needs training runs",
-    "PA-MoE's routed experts beat one policy of equal size": "needs training runs with networks",
-    "KLong's windows learn horizons beyond the context": "needs training runs",
-    "gains grow with the policy's size": "needs training runs with networks",
-    "answer-only reward leaves perception errors": "needs training runs",
-    "LOOP's learnt habits in Apps": "needs training runs",
-    "MIG's watermark against repetition": "needs training runs",
-    "Perception-R1 with a noisy judge": "measurable here, not entered yet",
-    "which combinations add up": "measurable here, not entered yet",
-    "regret of the usual selection advice": "needs the ledger's full sweeps first",
-    "Agent Q against pure RL per environment step": "needs training runs (pairs have no on-policy gradient)",
-    "credit-variance curricula": "needs training runs",
-    "PRM bootstrapping from an improved policy": "needs training runs",
+THEMES: Mapping[str, tuple[Claim, ...]] = {
+    "Group baselines": claims_groups.CLAIMS,
+    "Values, trees, reward models": claims_values.CLAIMS,
+    "Looking": claims_looks.CLAIMS,
+    "Rewards and losses": claims_rewards.CLAIMS,
+    "Combinations and advice": claims_combined.CLAIMS,
+    "Training": claims_trained.CLAIMS,
 }
-"""Claims of the list that have no verdict, and why."""
+"""Every claim that is measured here, by theme."""
+
+CLAIMS: tuple[Claim, ...] = tuple(one for theme in THEMES.values() for one in theme)
+"""All of them."""
 
 
 def claim(name: str) -> Claim:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from credit_envs.experiments.claims_places import longer, over
-from credit_envs.experiments.ledger import Claim, Test
+from credit_envs.experiments.claims_places import HOUSE, longer, over
+from credit_envs.experiments.comparisons import Test
+from credit_envs.experiments.ledger import Claim
 
 _GIGPO, _GIGPO_1 = "gigpo", "gigpo(gamma=1)"
 _STEP, _STEP_1 = "gigpo_as_told(alpha=0)", "gigpo_as_told(alpha=0, gamma=1)"
+_ROOMS_2 = "credit/KeyRooms-v0?horizon_factor=2.0&stages=2"
 _FENG = "Feng et al. 2025, arXiv 2505.10978"
 
 
@@ -93,5 +95,26 @@ CLAIMS: tuple[Claim, ...] = (
         over(
             ("KeyRooms", "Lookup"), (_GIGPO_1, "gigpo_similarity(gamma=1)"), "paraphrases", (1, 2, 4, 8), budget=2_000
         ),
+    ),
+    Claim(
+        "gigpo_sparsity",
+        "GiGPO's gain grows with the sparsity of the reward.",
+        f"{_FENG}; selection advice that circulates",
+        "the ratio falls as more of the return is paid at the doors instead of the end, and as more of it is paid at once",
+        "a slope of 0 or above",
+        tuple(
+            Test(name, expect="shrinks", along=axis)
+            for name in (_GIGPO, _GIGPO_1)
+            for axis in ("stage_reward", "density")
+        ),
+        lambda quick: [
+            *over({"KeyRooms": _ROOMS_2}, (_GIGPO, _GIGPO_1), "stage_reward", (0.0, 0.25, 0.5, 0.75, 1.0))(quick),
+            *over(
+                {"KeyRooms, paid at doors": f"{_ROOMS_2}&stage_reward=1.0", "Household": f"{HOUSE}&stages=4"},
+                (_GIGPO, _GIGPO_1),
+                "density",
+                (0.0, 0.25, 0.5, 0.75, 1.0),
+            )(quick),
+        ],
     ),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from credit_envs.experiments.claims_places import TOKENS, over
-from credit_envs.experiments.ledger import Claim, Test
+from credit_envs.experiments.comparisons import Test
+from credit_envs.experiments.ledger import Claim
 
 _GIGPO = "gigpo"
 
@@ -49,6 +50,41 @@ CLAIMS: tuple[Claim, ...] = (
             ("dr_grpo+sspo", "dr_grpo+sorl", "dr_grpo+ppo"),
             "staleness",
             (0.5, 1.0),
+        ),
+    ),
+    Claim(
+        "search_p1_soft",
+        "Partial credit for wrong answers is what helps in Search-P1, and most where several steps are needed.",
+        "arXiv 2602.22576 (Search-P1)",
+        "worth more with the soft score than without; its gain over the outcome alone rises with the number of hops",
+        "worth less, or a slope of 0 or below",
+        (
+            Test("search_p1+dr_grpo", "search_p1(soft=False)+dr_grpo"),
+            Test("search_p1+dr_grpo", expect="grows", along="hops"),
+        ),
+        lambda quick: [
+            *over(("Sums", "Charts"), ("search_p1+dr_grpo", "search_p1(soft=False)+dr_grpo"))(quick),
+            *over(
+                {"Lookup": "credit/Lookup-v0"},
+                ("search_p1+dr_grpo", "search_p1(soft=False)+dr_grpo"),
+                "hops",
+                (1, 2, 3),
+            )(quick),
+        ],
+    ),
+    Claim(
+        "perception_noise",
+        "A reward for perceived facts helps even with a noisy judge.",
+        "Xiao et al. 2025, arXiv 2506.07218 (Perception-R1)",
+        "worth more than the outcome alone with verdicts right in all, 90 and 70 % of cases; a judge by chance adds noise only",
+        "worth less with a noisy judge, or as much by chance",
+        (
+            *(Test(f"perception_r1(accuracy={accuracy})+dr_grpo") for accuracy in (1.0, 0.9, 0.7)),
+            Test("perception_r1(accuracy=0.5)+dr_grpo", expect="less"),
+        ),
+        over(
+            {"Charts": "credit/Charts-v0", "Charts, facts are notes": "credit/Charts-v0?paid=answer"},
+            tuple(f"perception_r1(accuracy={accuracy})+dr_grpo" for accuracy in (1.0, 0.9, 0.7, 0.5)),
         ),
     ),
 )

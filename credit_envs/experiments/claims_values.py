@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from credit_envs.experiments.claims_places import TASKS, longer, over
-from credit_envs.experiments.ledger import Claim, Test
+from credit_envs.experiments.comparisons import Test
+from credit_envs.experiments.ledger import Claim
 
 _GIGPO_1 = "gigpo(gamma=1)"
 

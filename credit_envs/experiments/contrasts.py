@@ -68,14 +68,18 @@ class Contrast:
 
     def outcome(self, done: Sequence[tuple[Any, Mapping[str, Any]]], resamples: int = 0) -> Outcome:  # noqa: ARG002
         """Returns the result, from finished trials; everything else in ``done`` is left alone."""
-        places: dict[tuple[tuple[str, Any], ...], dict[str, dict[str, Floats]]] = {}
+        places: dict[tuple[tuple[str, Any], ...], dict[str, list[Mapping[str, Any]]]] = {}
         for trial, found in done:
             if isinstance(trial, Trial):
-                places.setdefault(trial.axes, {})[trial.arm] = _columns(found["records"])
+                places.setdefault(trial.axes, {}).setdefault(trial.arm, []).extend(found["records"])
         axes, effects = [], []
         for place, by_arm in places.items():
             at = dict(place)
-            gap = self._gap(by_arm) if all(at.get(name) == value for name, value in self.where) else None
+            gap = (
+                self._gap({arm: _columns(records) for arm, records in by_arm.items()})
+                if all(at.get(name) == value for name, value in self.where)
+                else None
+            )
             if gap is not None:
                 axes.append(at)
                 effects.append(gap)
@@ -93,13 +97,14 @@ class Contrast:
         return Outcome(self.words, told, student(stack.mean(axis=0)), 0, listed, "difference")
 
     def _gap(self, by_arm: Mapping[str, Mapping[str, Floats]]) -> Floats | None:
-        first = by_arm.get(self.first, {}).get(self.figure)
-        second: Any = self.value
-        if self.second:
-            second = by_arm.get(self.second, {}).get(self.figure)
-        elif self.than:
-            second = by_arm.get(self.first, {}).get(self.than)
-        return None if first is None or second is None else np.asarray(first - second)
+        """Returns first minus second of the seeds that both have, in the order of seeds; None where there are none."""
+        first = by_arm.get(self.first, {})
+        second = by_arm.get(self.second, {}) if self.second else first
+        if self.figure not in first or (self.than or self.figure) not in second:
+            return None
+        _, here, there = np.intersect1d(first["seed"], second["seed"], return_indices=True)
+        other = second[self.than or self.figure][there] if self.second or self.than else self.value
+        return np.asarray(first[self.figure][here] - other) if len(here) > 1 else None
 
 
 def student(values: Floats) -> tuple[float, float, float]:
@@ -111,7 +116,7 @@ def student(values: Floats) -> tuple[float, float, float]:
 
 def _columns(records: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:
     rows = sorted(records, key=lambda row: int(row["seed"]))
-    names = [name for name in rows[0] if name not in ("estimator", "seed")]
+    names = [name for name in rows[0] if name != "estimator"]
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in names}
 
 

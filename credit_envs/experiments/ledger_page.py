@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from credit_envs.experiments.claims import UNMEASURED
 from credit_envs.experiments.ledger import Claim, Outcome
 from credit_envs.experiments.tables import span, table
 
@@ -52,7 +51,6 @@ def ledger_section(rows: Sequence[Mapping[str, Any]]) -> str:
         word: sum(row["verdict"] == word for row in rows) for word in ("supported", "contradicted", "depends", "open")
     }
     out.append("Of " + f"{len(rows)} claims: " + ", ".join(f"{n} {word}" for word, n in counts.items()) + ".\n")
-    out.append("**Not measured:** " + "; ".join(f"{claim} ({why})" for claim, why in UNMEASURED.items()) + ".\n")
     return "\n".join(out)
 
 

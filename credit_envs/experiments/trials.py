@@ -24,9 +24,7 @@ Figures = Mapping[str, Sequence[float]]
 KINDS: Mapping[str, str] = {
     "learn": "trials_learn",
     "grained": "trials_grain",
-    **dict.fromkeys(
-        ("bootstrapped", "curriculum", "overhead", "paid", "sized", "watermark", "windows"), "trials_loops"
-    ),
+    **dict.fromkeys(("bootstrapped", "curriculum", "overhead", "sized", "watermark", "windows"), "trials_loops"),
     **dict.fromkeys(("critique", "dependence", "experts"), "trials_networks"),
 }
 """Kind → the module of this room that has the function of this name; modules are loaded when a trial runs."""
@@ -63,7 +61,7 @@ class Trial:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
         registry.parse(self.environment)
-        check_range("seeds", self.seeds, 2, 4096, integer=True)
+        check_range("seeds", self.seeds, 1, 4096, integer=True)
         check_range("first_seed", self.first_seed, 0, 1 << 32, integer=True)
         return self
 
@@ -107,6 +105,7 @@ def arms(
     seeds: int = 10,
     full: Mapping[str, Any] | None = None,
     full_seeds: int = 20,
+    chunk: int = 4096,
     **settings: Any,
 ) -> Callable[[bool], list[Trial]]:
     """Returns the trials of a claim as a function of ``quick``: every arm on every environment.
@@ -120,6 +119,7 @@ def arms(
         seeds: per arm in the quick sweep.
         full: settings that differ in the full sweep, such as a larger budget.
         full_seeds: per arm there; they begin where the quick ones end, so that the full sweep has luck of its own.
+        chunk: seeds per trial, where all of an arm take too long at once.
         **settings: of all arms.
     """
 
@@ -130,8 +130,10 @@ def arms(
                 for arm, own in named.items():
                     given = {**settings, **({} if quick else full or {}), **({dial: value} if dial else {}), **own}
                     axes = (("task", task), *(((dial, value),) if dial else ()))
-                    size = (seeds, 0) if quick else (full_seeds, 1_000)
-                    out.append(Trial(kind, environment, arm, tuple(sorted(given.items())), axes, *size))
+                    many, first = (seeds, 0) if quick else (full_seeds, 1_000)
+                    for done in range(0, many, chunk):
+                        part = (min(chunk, many - done), first + done)
+                        out.append(Trial(kind, environment, arm, tuple(sorted(given.items())), axes, *part))
         return out
 
     return trials

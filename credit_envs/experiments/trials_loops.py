@@ -18,7 +18,6 @@ from credit_envs.credit.gigpo import gigpo
 from credit_envs.credit.grpo import dr_grpo, grpo
 from credit_envs.credit.klong import klong as centred_score
 from credit_envs.credit.mig import mig
-from credit_envs.experiments.names import named
 from credit_envs.experiments.trials import Figures
 from credit_envs.experiments.trials_learn import apart, readings
 from credit_envs.losses.ppo import ppo
@@ -102,19 +101,6 @@ def sized(environment: str, seeds: range, estimator: str, budget: int, log2_widt
         table, environment, seeds, budget, lambda _, s: estimate(s.trajectories), player=policy, groups=groups, lr=0.002
     )
     return told(curve)
-
-
-def paid(environment: str, seeds: range, recipe: str, budget: int, groups: int = 4) -> Figures:
-    """Trains a table with any recipe that has arguments, see :mod:`credit_envs.experiments.names`."""
-    table, chosen = registry.make_table(environment), named(recipe)
-
-    def credit(run: Run, sample: Sample) -> Tensor:
-        out = torch.zeros_like(sample.trajectories.reward)
-        for index, own, provided in run.each(sample):
-            out[index] = chosen.credit(own.trajectories, provided)[1]
-        return out
-
-    return told(trained(table, environment, seeds, budget, credit, groups=groups)[1])
 
 
 def watermark(environment: str, seeds: range, gain: str, budget: int, floor: float = 1e-6) -> Figures:
