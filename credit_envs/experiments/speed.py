@@ -151,17 +151,10 @@ def publish(sweep: Sweep, folder: Path, docs: Path) -> list[Path]:
     found = learnt(sweep, folder)
     rows = []
     for one in found:
-        place = {
-            "task": one.task,
-            "structure": one.structure,
-            "unit": one.unit,
-            "family": one.family,
-            "grain": one.grain,
-        }
-        error = float(one.speed.std(ddof=1) / np.sqrt(one.speed.size))
-        figures = {"speed": float(one.speed.mean()), "standard error": error, "final": float(one.final.mean())}
-        figures |= {"fall": float(one.fall.mean()), "updates": one.updates, "alarms": " ".join(one.alarms)}
-        rows.append({**place, **figures})
+        row: dict[str, Any] = {name: getattr(one, name) for name in ("task", "structure", "unit", "family", "grain")}
+        row["speed"], row["error"] = float(one.speed.mean()), float(one.speed.std(ddof=1) / np.sqrt(one.speed.size))
+        row["final"], row["fall"] = float(one.final.mean()), float(one.fall.mean())
+        rows.append({**row, "updates": one.updates, "alarms": " ".join(one.alarms)})
     surface = docs / "data" / "granularity.csv.gz"
     ranks = agreement(found, read_csv(surface)) if surface.is_file() else []
     told = {"agreement": ranks, "contrasts": contrasts(found), "fastest": fastest(found)}
