@@ -28,7 +28,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 # The course's notebooks run while the site is built: an error, or a solution that its own check calls wrong, fails the build.
 os.environ |= {"CREDIT_ENVS_STRICT_CHECKS": "1", "OMP_NUM_THREADS": "1"}
 nb_execution_mode = "cache"
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # of one cell, on a busy machine
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 nb_code_prompt_show, nb_code_prompt_hide = "Solution", "Hide the solution"
