@@ -23,12 +23,13 @@ is kept as it finishes, atomically, so an interrupted command goes on where it w
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,113 +113,54 @@ class Options:
             check_range("budget", self.budget, 1, 1e12, integer=True)
 
 
-class Curve:
-    """One seed's curve: returns at numbers of environment steps.
-
-    Args:
-        table: the environment.
-    """
-
-    def __init__(self, table: TabularMDP) -> None:
-        self.table, self.points = table, list[dict[str, float]]()
-
-    def add(self, steps: int, update: int, policy: Any, greedy: Any = None) -> None:
-        """Adds the exact return of a policy (and of its mode)."""
-        more = {} if greedy is None else {"greedy": oracle.expected_return(self.table, greedy)}
-        self.told(steps, update, J=oracle.expected_return(self.table, policy), **more)
-
-    def told(self, steps: int, update: int, **numbers: float) -> None:
-        """Adds a point."""
-        self.points.append({"steps": int(steps), "update": int(update), **numbers})
+# -- one seed ----------------------------------------------------------------------------------------------------------------
 
 
-# -- without learning by trial ---------------------------------------------------------------------------------------------
-
-
-def play_uniform(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:  # noqa: ARG001
+def play_uniform(table: TabularMDP, options: Options, env: str, seed: int) -> list[dict[str, float]]:  # noqa: ARG001
     """Uniform play; nothing is learnt."""
-    curve = Curve(table)
-    for steps in (0, _budget(options, env)):
-        curve.add(steps, 0, oracle.uniform(table))
-    return curve
+    return _flat(oracle.expected_return(table, oracle.uniform(table)), options, env)
 
 
-def play_optimal(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:  # noqa: ARG001
+def play_optimal(table: TabularMDP, options: Options, env: str, seed: int) -> list[dict[str, float]]:  # noqa: ARG001
     """Optimal play by backward induction; nothing is learnt."""
-    curve = Curve(table)
-    for steps in (0, _budget(options, env)):
-        curve.told(steps, 0, J=oracle.optimal(table).J)
-    return curve
+    return _flat(oracle.optimal(table).J, options, env)
 
 
-def imitate(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:  # noqa: ARG001
+def imitate(table: TabularMDP, options: Options, env: str, seed: int) -> list[dict[str, float]]:  # noqa: ARG001
     """Behaviour cloning on 0, 1, 2, 4, … demonstrations of optimal play, whose steps are charged."""
     obs, action, owner = demonstrate(table, options.demonstrations, seed << 20)
-    curve, seen = Curve(table), 0
+    curve, seen = list[dict[str, float]](), 0
     while True:
         shown = owner < seen
-        curve.add(int(shown.sum()), seen, oracle.Policy("obs", clone(table, obs[shown], action[shown])))
+        policy = oracle.Policy("obs", clone(table, obs[shown], action[shown]))
+        curve.append({"steps": int(shown.sum()), "update": seen, "J": oracle.expected_return(table, policy)})
         if seen == options.demonstrations:
             return curve
         seen = min(max(1, 2 * seen), options.demonstrations)
 
 
-# -- Stable-Baselines3 -----------------------------------------------------------------------------------------------------
+def train(baseline: str, table: TabularMDP, options: Options, env: str, seed: int) -> list[dict[str, float]]:
+    """Trains one seed of one of SB3's algorithms."""
+    from credit_envs.training.sb3 import learned
+
+    sizes = (_budget(options, env), options.points, seed, options.envs, options.observation)
+    return learned(baseline, table, *sizes, SETTINGS[baseline])
 
 
-def train(baseline: str) -> Callable[[TabularMDP, Options, str, int], Curve]:
-    """Returns the function that trains one seed of one of SB3's algorithms."""
-
-    def one(table: TabularMDP, options: Options, env: str, seed: int) -> Curve:
-        need("stable_baselines3", "baselines")
-        from stable_baselines3.common.callbacks import BaseCallback
-
-        from credit_envs.training.sb3 import build, simulated, tabulated
-
-        budget, curve = _budget(options, env), Curve(table)
-        model = build(baseline, table, seed, options.envs, options.observation, SETTINGS[baseline])
-
-        def measure() -> None:
-            updates = getattr(model, "_n_updates", 0)
-            if baseline == "recurrent_ppo":
-                mean, error = simulated(model, table, options.observation, seed)
-                curve.told(model.num_timesteps, updates, J=mean, error=error)
-            else:
-                both = tabulated(model, table, options.observation)
-                curve.add(model.num_timesteps, updates, *(oracle.Policy("obs", p) for p in both))
-
-        class Marks(BaseCallback):
-            """Measures at marks of the budget."""
-
-            def _on_step(self) -> bool:
-                if (
-                    self.num_timesteps >= len(curve.points) * budget / options.points
-                    and len(curve.points) < options.points
-                ):
-                    measure()
-                return True
-
-        measure()
-        at_once = options.envs * model.n_steps if hasattr(model, "n_steps") else options.envs
-        if budget < at_once:
-            raise CreditEnvsError(f"budget={budget}: {baseline} needs at least {at_once} steps for one update")
-        model.learn(budget // at_once * at_once, callback=Marks())
-        measure()
-        return curve
-
-    return one
+def _flat(value: float, options: Options, env: str) -> list[dict[str, float]]:
+    return [{"steps": steps, "update": 0, "J": value} for steps in (0, _budget(options, env))]
 
 
-BASELINES: dict[str, Callable[[TabularMDP, Options, str, int], Curve]] = {
+BASELINES: dict[str, Callable[[TabularMDP, Options, str, int], list[dict[str, float]]]] = {
     "uniform": play_uniform,
     "optimal": play_optimal,
     "imitation": imitate,
-    **{name: train(name) for name in SETTINGS},
+    **{name: functools.partial(train, name) for name in SETTINGS},
 }
 _CERTAIN = ("uniform", "optimal")
 
 
-# -- keeping ---------------------------------------------------------------------------------------------------------------
+# -- all seeds ---------------------------------------------------------------------------------------------------------------
 
 
 def _budget(options: Options, env: str) -> int:
@@ -235,87 +177,77 @@ def settings_of(options: Options, baseline: str, env: str) -> dict[str, Any]:
     return out
 
 
-def command_of(options: Options, baseline: str, env: str, seeds: int) -> str:
+def command_of(options: Options, baseline: str, env: str) -> str:
     """Returns what makes a result again."""
-    words = ["python", "baselines/run.py", "--baseline", baseline, "--env", env, "--seeds", str(seeds)]
-    given = {"seed": options.seed, "budget": _budget(options, env), "points": options.points}
-    given |= {name: value for name, value in settings_of(options, baseline, env).items() if name in asdict(Options())}
+    words = ["python", "baselines/run.py", "--baseline", baseline, "--env", env, "--seeds", str(options.seeds)]
+    given = {"seed": options.seed, **settings_of(options, baseline, env)}
     for name, value in given.items():
-        if name not in ("env", "seeds"):
+        if name != "env" and hasattr(options, name):
             words += [f"--{name}", str(value)]
     return shlex.join(words)
+
+
+def seed_of(baseline: str, env: str, table: TabularMDP, seed: int, options: Options) -> dict[str, Any]:
+    """Runs one seed, or finds it, and returns it in the form of an agent's result."""
+    settings = json.loads(json.dumps({**settings_of(options, baseline, env), "seed": seed, "learners": 1}))
+    path = options.cells / files.slug(baseline, env) / f"{seed}.json"
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text())
+        for name, value in {"fingerprint": table.fingerprint, "options": settings}.items():
+            if kept[name] != value:
+                raise CreditEnvsError(
+                    f"{str(path)!r}: {name} is {kept[name]} there, {value} here; choose other --cells"
+                )
+        return kept
+    began = time.perf_counter()
+    points = BASELINES[baseline](table, options, env, seed)
+    seconds = round(time.perf_counter() - began, 2)
+    base, best = float(oracle.expected_return(table, oracle.uniform(table))), float(oracle.optimal(table).J)
+    spent = 0 if baseline in _CERTAIN else int(points[-1]["steps"])
+    curve = [
+        {
+            name: [x]
+            for name, x in {**point, "normalised": (point["J"] - base) / (best - base)}.items()
+            if name != "update"
+        }
+        for point in points
+    ]
+    found = {
+        "agent": baseline,
+        "env": env,
+        "table": table.name,
+        "fingerprint": table.fingerprint,
+        "options": settings,
+        "provenance": {**provenance(), **{name: __import__(name).__version__ for name in _packages(baseline)}},
+        "J_uniform": base,
+        "J_optimal": best,
+        "updates": int(points[-1]["update"]),
+        "meter": {"env_steps": spent, "policy_calls": 0 if baseline == "imitation" else spent, "restores": 0},
+        "alarms": {},
+        "curve": curve,
+        "seconds": seconds,
+    }
+    write_atomically(path, json.dumps(found).encode())
+    if not options.quiet:
+        print(f"{baseline} {env} seed {seed}: J {points[-1]['J']:.4f}, {seconds} s", file=sys.stderr, flush=True)
+    return found
 
 
 def result_of(baseline: str, env: str, options: Options) -> dict[str, Any]:
     """Runs (or finds) all seeds of a baseline on an environment, and returns its result."""
     table = make_table(env)
-    settings = settings_of(options, baseline, env)
     seeds = range(options.seed, options.seed + (1 if baseline in _CERTAIN else options.seeds))
-    curves = []
-    for seed in seeds:
-        path = options.cells / files.slug(baseline, env) / f"{seed}.json"
-        expected = {"fingerprint": table.fingerprint, "settings": json.loads(json.dumps(settings))}
-        if path.is_file():
-            cell = json.loads(path.read_text())
-            for name, value in expected.items():
-                if cell[name] != value:
-                    raise CreditEnvsError(
-                        f"{str(path)!r}: {name} is {cell[name]} there, {value} here; choose other --cells"
-                    )
-        else:
-            began = time.perf_counter()
-            points = BASELINES[baseline](table, options, env, seed).points
-            cell = {**expected, "seconds": round(time.perf_counter() - began, 2), "points": points}
-            write_atomically(path, json.dumps(cell).encode())
-            if not options.quiet:
-                last = points[-1]
-                print(
-                    f"{baseline} {env} seed {seed}: J {last['J']:.4f}, {cell['seconds']} s", file=sys.stderr, flush=True
-                )
-        curves.append(cell)
-    base, best = float(oracle.expected_return(table, oracle.uniform(table))), float(oracle.optimal(table).J)
-    curve = []
-    for points in zip(*(cell["points"] for cell in curves), strict=True):
-        returns = [point["J"] for point in points]
-        row: dict[str, Any] = {name: [point[name] for point in points] for name in points[0] if name != "update"}
-        row |= {"update": points[0]["update"], "normalised": [(x - base) / (best - base) for x in returns]}
-        curve.append(row)
-    spent = 0 if baseline in _CERTAIN else int(sum(curve[-1]["steps"]))
-    versions = {name: __import__(name).__version__ for name in _packages(baseline)}
-    whole = {
-        "agent": baseline,
-        "env": env,
-        "table": table.name,
-        "fingerprint": table.fingerprint,
-        "options": {**settings, "seed": options.seed, "learners": len(curves)},
-        "provenance": {**provenance(), **versions},
-        "J_uniform": base,
-        "J_optimal": best,
-        "updates": int(curve[-1]["update"]),
-        "meter": {
-            "env_steps": spent,
-            "policy_calls": 0 if baseline == "imitation" else spent,
-            "restores": 0,
-        },
-        "curve": curve,
-    }
-    out = results.compact(whole, command_of(options, baseline, env, options.seeds))
-    for kept, point in zip(out["curve"], curve, strict=True):
-        kept |= {name: [float(f"{x:.5g}") for x in point[name]] for name in ("greedy", "error") if name in point}
-    out["seconds"] = [cell["seconds"] for cell in curves]
-    if "greedy" in curve[-1]:
-        out["greedy"] = out["curve"][-1]["greedy"]
+    found = [seed_of(baseline, env, table, seed, options) for seed in seeds]
+    out = results.compact(results.merged(found), command_of(options, baseline, env))
+    out["seconds"] = [one["seconds"] for one in found]
+    if "greedy" in found[0]["curve"][-1]:
+        out["greedy"] = [float(f"{one['curve'][-1]['greedy'][0]:.5g}") for one in found]
     return out
 
 
 def _packages(baseline: str) -> tuple[str, ...]:
-    if baseline not in SETTINGS:
-        return ()
-    return (
-        ("stable_baselines3", "sb3_contrib")
-        if baseline in ("maskable_ppo", "recurrent_ppo")
-        else ("stable_baselines3",)
-    )
+    contrib = ("sb3_contrib",) if baseline in ("maskable_ppo", "recurrent_ppo") else ()
+    return ("stable_baselines3", *contrib) if baseline in SETTINGS else ()
 
 
 def run(options: Options) -> list[Path]:

@@ -117,7 +117,8 @@ def test_every_first_agent_has_a_recipe_whose_credit_can_be_scored():
 def test_every_environment_of_the_suite_has_a_budget():
     from credit_envs.registry import suite
 
-    assert set(BUDGETS) == set(suite("core-v0"))
+    assert set(suite("core-v0")) <= set(BUDGETS) <= {*suite("core-v0"), *suite("long-v0"), *suite("text-v0")}
+    assert budget_of("credit/KeyToDoor-v0?orchard=150") == 2 * BUDGETS["credit/KeyToDoor-v0"]
     assert budget_of("credit/KeyRooms-v0?stages=2") == BUDGETS["credit/KeyRooms-v0"]
 
 

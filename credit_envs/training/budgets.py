@@ -24,13 +24,20 @@ BUDGETS: Mapping[str, int] = {
     "credit/Chat-v0": 50_000,
     "credit/FrozenLake-v0": 300_000,
     "credit/Taxi-v0": 2_000_000,
+    "credit/Pivots-v0?credit=each&fillers=5&length=40": 1_000_000,
+    "credit/KeyRooms-v0?horizon_factor=2.0&stage_reward=0.05&stages=16": 3_000_000,
+    "credit/KeyToDoor-v0?orchard=150": 2_000_000,
+    "credit/FrozenLake-v0?unit=8": 2_000_000,
+    "credit/Taxi-v0?unit=4": 4_000_000,
+    "credit/Household-v0?stages=12&task=mixed": 2_000_000,
 }
 """Environment steps per seed."""
 
 
 def budget_of(environment: str) -> int:
-    """Returns the budget of an environment; knobs don't change it, and what isn't listed has :data:`DEFAULT`."""
+    """Returns the budget of an environment: its own, else that of its id without knobs, else :data:`DEFAULT`."""
     try:
-        return BUDGETS.get(entry(canonical(environment)).id, DEFAULT)
+        full = canonical(environment)
+        return BUDGETS.get(full, BUDGETS.get(entry(full).id, DEFAULT))
     except CreditEnvsError:
         return DEFAULT

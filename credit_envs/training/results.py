@@ -99,7 +99,7 @@ def merged(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     return {
         **first,
-        "options": {**first["options"], "learners": len(found)},
+        "options": {**first["options"], "learners": sum(one["options"]["learners"] for one in found)},
         "updates": max(one["updates"] for one in found),
         "meter": {name: sum(one["meter"][name] for one in found) for name in first["meter"]},
         "alarms": {name: update for one in reversed(found) for name, update in one["alarms"].items()},

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's algorithms on our tables: models on the native vector environment, and what they learnt, exactly.
+"""Stable-Baselines3's algorithms on our tables: models on the native vector environment, and what they learn, exactly.
 
 A policy without memory is a table: evaluated on all observations, its return is the oracle's to compute. DQN stands for its
 greedy policy. RecurrentPPO has memory, so its return is a mean over whole episodes, with an interval.
@@ -18,6 +18,7 @@ from torch import Tensor
 from credit_envs.arrays import Floats
 from credit_envs.errors import CreditEnvsError, need, unknown
 from credit_envs.faces.sb3 import NativeVecEnv
+from credit_envs.oracle import Policy, expected_return
 from credit_envs.policies import admissible
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.observer import Observer
@@ -150,6 +151,65 @@ def simulated(
         playing &= ~fresh
     torch.set_rng_state(before)
     return float(total.mean()), float(1.96 * total.std(ddof=1) / np.sqrt(episodes))
+
+
+def learned(
+    name: str,
+    table: TabularMDP,
+    budget: int,
+    points: int,
+    seed: int = 0,
+    envs: int = 64,
+    observation: str = "state",
+    settings: Mapping[str, Any] | None = None,
+) -> list[dict[str, float]]:
+    """Trains a model and returns its curve.
+
+    Args:
+        name: as for :func:`build`.
+        table: the environment.
+        budget: environment steps; whole updates only are made of them.
+        points: measurements along the way, evenly spaced; one more stands at the end.
+        seed: of weights and draws.
+        envs: environments at once.
+        observation: the view that the model sees.
+        settings: further arguments of the algorithm.
+
+    Returns:
+        One dict per measurement: ``steps``, ``update``, the return ``J``, and ``greedy``, that of the policy's mode; with
+        memory ``error``, half of the 95 % interval of ``J``, in its place.
+
+    Raises:
+        CreditEnvsError: as :func:`build` does, and for a budget below one update.
+    """
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    model, curve = build(name, table, seed, envs, observation, settings), list[dict[str, float]]()
+    at_once = envs * getattr(model, "n_steps", 1)
+    if budget < at_once:
+        raise CreditEnvsError(f"budget={budget}: {name} needs at least {at_once} steps for one update")
+
+    def measure() -> None:
+        point: dict[str, float] = {"steps": int(model.num_timesteps), "update": int(getattr(model, "_n_updates", 0))}
+        if name == "recurrent_ppo":
+            point["J"], point["error"] = simulated(model, table, observation, seed)
+        else:
+            played, mode = tabulated(model, table, observation)
+            point["J"], point["greedy"] = (expected_return(table, Policy("obs", p)) for p in (played, mode))
+        curve.append(point)
+
+    class Marks(BaseCallback):
+        """Measures at marks of the budget."""
+
+        def _on_step(self) -> bool:
+            if len(curve) < points and self.num_timesteps >= len(curve) * budget / points:
+                measure()
+            return True
+
+    measure()
+    model.learn(budget // at_once * at_once, callback=Marks())
+    measure()
+    return curve
 
 
 def _sizes(table: TabularMDP, observation: str) -> tuple[int, ...]:

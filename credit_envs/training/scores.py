@@ -14,26 +14,44 @@ from credit_envs.evaluation import evaluate
 from credit_envs.evaluation.config import provenance
 from credit_envs.piece import Piece
 from credit_envs.plans.agent_prm import agent_prm_pairs
+from credit_envs.plans.inverse_prm import inverse_prm_pairs
 from credit_envs.recipes import PIECES, Recipe, compose, known
 from credit_envs.recipes.catalogue import DEFAULTS
 from credit_envs.rewards.mcts import mcts_shaped
 from credit_envs.table.storage import write_atomically
+from credit_envs.weights.vppo import vppo
 
 PRICE = "simulator"
 """The price list of the scores: environment steps."""
 
-_NAMES: Mapping[str, str] = {"vineppo": "vineppo_k1", "anchor_graph": "anchor_graph_mix"}
+_NAMES: Mapping[str, str] = {
+    "vineppo": "vineppo_k1",
+    "anchor_graph": "anchor_graph_mix",
+    "dapo": "dynamic_sampling+grpo+dapo_loss",
+    "mt_grpo": "mt_grpo_segments",
+}
+_UNSCORED = ("ppo",)
+"""Agents whose credit lives on earlier batches (PPO's critic), of which a score has none."""
+
 _some = functools.partial
 
 
 def recipe_of(agent: str) -> Recipe | None:
     """Returns the recipe that an agent's file follows by default, None if there is none by its name."""
+    if agent in _UNSCORED:
+        return None
     if agent == "agent_prm":
         plan = _some(agent_prm_pairs, identity="anchor", gamma=1.0, states=32)
+        return compose(agent, [Piece("pairs", plan, slot="plan", note="pairs"), PIECES["dpo"]], DEFAULTS)
+    if agent == "inverse_prm":
+        plan = _some(inverse_prm_pairs, gamma=1.0, states=32)
         return compose(agent, [Piece("pairs", plan, slot="plan", note="pairs"), PIECES["dpo"]], DEFAULTS)
     if agent == "mcts_prm":
         ahead = Piece("ahead", _some(immediate, lam=0.95))
         return compose(agent, [Piece("shaped", mcts_shaped, slot="reward", model_calls=1), ahead], DEFAULTS)
+    if agent == "vppo":
+        mask = Piece("mask", _some(vppo, ties=True), slot="weight", requires=("blind",))
+        return compose(agent, [PIECES["grpo"], mask], DEFAULTS)
     return known(_NAMES.get(agent, agent))
 
 
