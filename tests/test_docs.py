@@ -5,9 +5,11 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from credit_envs import registry
+from credit_envs.piece import SLOTS
 from credit_envs.recipes import PIECES, PRESETS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -23,7 +25,10 @@ EXAMPLES = sorted(
 def made():
     sys.path.insert(0, str(DOCS))
     try:
-        yield {name: importlib.import_module(f"made.{name}") for name in ("algorithms", "environments", "autodoc")}
+        yield {
+            name: importlib.import_module(f"made.{name}")
+            for name in ("algorithms", "environments", "figures", "autodoc")
+        }
     finally:
         sys.path.remove(str(DOCS))
 
@@ -54,6 +59,7 @@ def test_commands_exist():
 def test_every_piece_has_one_page(made):
     pages = dict(made["algorithms"].files(DOCS))
     index = pages.pop("algorithms/index.md")
+    slots = {slot: pages.pop(f"algorithms/{slot}.md") for slot in SLOTS}
     for name, piece in PIECES.items():
         assert (
             f"| `{name}` | {piece.slot} |"
@@ -61,10 +67,28 @@ def test_every_piece_has_one_page(made):
         )
         assert sum(f"| `{name}` |" in page for page in pages.values()) == 1, name
         assert f"[{name}](" in index
+        assert f"[{name}](" in slots[piece.slot]
     for name in PRESETS:
         assert f"| `{name}` |" in index
     for name in pages:
-        assert f"<{Path(name).stem}>" in index
+        assert sum(f"<{Path(name).stem}>" in page for page in slots.values()) == 1
+
+
+def test_figures_on_pages_are_those_of_the_data(made):
+    """A page's figures, charts and sentences are read off docs/data, not written."""
+    page = "\n".join(made["algorithms"].worth([PIECES["anchor_graph_mix"]]))
+    row = next(
+        line
+        for line in (DOCS / "data" / "algorithms.csv").read_text().splitlines()
+        if "Lookup-v0,0.9,anchor_graph_mix" in line
+    )
+    value, low, high = (float(text) for text in row.split(",")[5:8])
+    assert f"| Lookup | 90% | {value:.2f} [{low:.2f}, {high:.2f}]" in page
+    assert f"Lookup, nine tenths of the way: {value:.2f}" in page
+    found = made["figures"].figures()["anchor_graph_mix"]
+    mean = np.exp(np.mean([np.log(max(one.worth["simulator"][0], 1e-3)) for one in found]))
+    assert f"**{mean:.2f}**" in page
+    assert made["algorithms"].worth([PIECES["exact"]])
 
 
 def test_measured_figures_are_those_of_the_tables(made):
@@ -82,8 +106,7 @@ def test_every_environment_has_a_page(made, tmp_path, monkeypatch):
     for entry in registry.ENTRIES:
         assert f"`{entry.id}`" in environments.exact(entry)
         assert environments.about(entry)
-        if entry.source == "family":
-            assert "**default**" in environments.reach(entry, True)
+        assert "**default**" in environments.reach(entry)
     monkeypatch.setattr(environments, "episode_picture", lambda _, path: path.write_bytes(b""))
     (tmp_path / "images").mkdir()
     page = environments.page(registry.entry("KeyRooms"), tmp_path)

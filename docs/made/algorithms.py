@@ -10,10 +10,26 @@ from types import ModuleType
 from credit_envs.piece import NEEDS, PRIVILEGED, SLOTS, Piece
 from credit_envs.recipes import PIECES, PRESETS
 from credit_envs.recipes.catalogue import checks
+from credit_envs.report.reading import number
+from made import figures
 from made.autodoc import markdown
 
 FIGURES = Path(__file__).parents[1] / "foundation.md"
 _LONGEST = 32
+_MOST_CHARTS = 8
+_NAMES = {
+    "gae": "GAE and critics",
+    "ppo": "PPO and GRPO losses",
+    "prm_baseline": "PRM as a baseline",
+    "tree_gigpo": "Tree-GiGPO",
+    "gigpo_mig": "GiGPO with MIG",
+    "anchor_mix": "Anchor graph, mixed",
+    "information": "Information gain",
+}
+_STATUS = (
+    "*verified*: follows paper or code, and is checked against the oracle; *reconstruction*: the source leaves something "
+    "open; *as told*: a distorted form that circulates, kept to be measured; *ours*."
+)
 TITLES = {
     "plan": "Rollout plans",
     "reward": "Reward models",
@@ -34,6 +50,8 @@ def files(_folder: Path) -> Iterator[tuple[str, str]]:
     """Yields names and contents of the pages."""
     for module, pieces in by_module().items():
         yield f"algorithms/{slug(module)}.md", page(module, pieces)
+    for slot in SLOTS:
+        yield f"algorithms/{slot}.md", slot_page(slot)
     yield "algorithms/index.md", index()
 
 
@@ -71,12 +89,12 @@ def slug(module: ModuleType) -> str:
 def short(module: ModuleType) -> str:
     """Returns a page's title where it is short, else the file's name: what stands in the list beside the pages."""
     title = (inspect.getdoc(module) or "").partition("\n")[0].partition(":")[0].rstrip(".")
-    return title if len(title) <= _LONGEST else module.__name__.rsplit(".", 1)[1].replace("_", " ").capitalize()
+    file = module.__name__.rsplit(".", 1)[1]
+    return title if len(title) <= _LONGEST else _NAMES.get(file, file.replace("_", " ").capitalize())
 
 
 def index() -> str:
     """Returns the page of all pieces and recipes."""
-    passed = checks()
     lines = [
         "# Algorithms",
         "",
@@ -84,36 +102,64 @@ def index() -> str:
         "weighting → policy loss. Pieces of different slots combine: `credit-envs evaluate tree_grpo+vppo`. What a slot is "
         "not given: groups, the environment's reward, grpo, no weights, reinforce.",
         "",
-        "*Status.* `verified`: follows paper or code and is checked against the oracle. `reconstruction`: the source leaves "
-        "something open. `as told`: a distorted form that circulates, kept to be measured. `ours`. A number of tests stands "
-        "beside it where it was counted.",
+        "Each piece has a page: idea, equations, departures from its paper, needs and costs, how far it was checked, what it "
+        "was worth in every environment. Which one to try: [which method?](../../which-method.md). All in one table, best "
+        "first: [what they are worth](../../algorithms.md).",
+        "",
+        f"*Status.* {_STATUS} A number of tests stands beside it where it was counted. *Worth*: GRPO-equivalents per "
+        "environment step / per trained step, geometric mean over measured cells; of a plan or reward model that of the "
+        "first recipe with it. – where it was not measured by itself.",
         "",
     ]
     for slot in SLOTS:
-        lines += [f"## {TITLES[slot]}", "", f"{SAYS[slot].capitalize()}.", ""]
-        lines += ["| piece | per | γ | needs and costs | status | source |", "| --- | --- | --- | --- | --- | --- |"]
-        for piece in (one for one in PIECES.values() if one.slot == slot):
-            status = f"{piece.status}, {passed[piece.name]} tests" if piece.name in passed else piece.status
-            cells = [
-                f"[{piece.name}]({slug(module_of(piece))}.md)",
-                piece.granularity,
-                gamma(piece),
-                needs(piece),
-                status,
-                piece.source,
-            ]
-            lines.append("| " + " | ".join(map(cell, cells)) + " |")
-        lines.append("")
-    lines += ["## Recipes of several pieces", "", "| recipe | pieces |", "| --- | --- |"]
+        lines += [f"## {TITLES[slot]}", "", f"{SAYS[slot].capitalize()}.", "", *_listing(slot), ""]
+    lines += ["## Recipes of several pieces", "", "| recipe | pieces | worth |", "| --- | --- | --- |"]
     for name, parts in PRESETS.items():
         linked = " + ".join(f"[{part}]({slug(module_of(PIECES[part]))}.md)" for part in parts.split("+"))
-        lines.append(f"| `{name}` | {linked} |")
+        lines.append(f"| `{name}` | {linked} | {_worth(name)} |")
     lines += ["", "## What algorithms may ask for", "", "| need | what it is |", "| --- | --- |"]
     lines += [f"| `{name}` | {cell(markdown(said))} |" for name, said in NEEDS.items()]
-    for slot in SLOTS:
-        own = [f"{short(module)} <{slug(module)}>" for module, found in by_module().items() if found[0].slot == slot]
-        lines += ["", f"```{{toctree}}\n:caption: {TITLES[slot]}\n:hidden:\n", *own, "```"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "```{toctree}\n:hidden:\n", *SLOTS, "```"]) + "\n"
+
+
+def slot_page(slot: str) -> str:
+    """Returns the page of a slot: its pieces, and the pages below it."""
+    own = [f"{short(module)} <{slug(module)}>" for module, found in by_module().items() if found[0].slot == slot]
+    lines = [f"# {TITLES[slot]}", "", f"{SAYS[slot].capitalize()}. One of five slots: [algorithms](index.md).", ""]
+    return "\n".join([*lines, *_listing(slot), "", "```{toctree}\n:hidden:\n", *own, "```"]) + "\n"
+
+
+def _listing(slot: str) -> list[str]:
+    passed = checks()
+    lines = ["| piece | per | γ | needs and costs | status | worth | source |", "| --- " * 7 + "|"]
+    for piece in (one for one in PIECES.values() if one.slot == slot):
+        status = f"{piece.status}, {passed[piece.name]} tests" if piece.name in passed else piece.status
+        link = f"[{piece.name}]({slug(module_of(piece))}.md)"
+        worth = _worth(next(iter(recipes_of([piece])), ""))
+        lines.append(
+            "| "
+            + " | ".join(map(cell, [link, piece.granularity, gamma(piece), needs(piece), status, worth, piece.source]))
+            + " |"
+        )
+    return lines
+
+
+def _worth(recipe: str) -> str:
+    found = figures.figures().get(recipe)
+    if not found:
+        return "–"
+    each = [number(figures.mean(found, price)) for price in ("simulator", "data")]
+    return each[0] if each[0] == each[1] else " / ".join(each)
+
+
+def recipes_of(pieces: list[Piece]) -> list[str]:
+    """Returns the measured recipes that show what pieces are worth: themselves, else presets that they are part of."""
+    known = figures.figures()
+    own = [piece.name for piece in pieces if piece.name in known]
+    if own:
+        return own
+    names = {piece.name for piece in pieces}
+    return [name for name, parts in PRESETS.items() if names & set(parts.split("+")) and name in known]
 
 
 def page(module: ModuleType, pieces: list[Piece]) -> str:
@@ -126,7 +172,7 @@ def page(module: ModuleType, pieces: list[Piece]) -> str:
     if colon:
         lines += [markdown(said[:1].upper() + said[1:]), ""]
     lines += [markdown(rest.strip("\n")), "", "## Pieces", ""]
-    lines += ["| piece | slot | per | γ | settings | needs and costs | status | tests |", "| --- " * 8 + "|"]
+    lines += ["| piece | slot | one number per | γ | settings | needs and costs | status | tests |", "| --- " * 8 + "|"]
     for piece in pieces:
         fixed = ", ".join(f"`{key}={value!r}`" for key, value in function_of(piece)[1].items() if key != "gamma")
         cells = [
@@ -140,6 +186,9 @@ def page(module: ModuleType, pieces: list[Piece]) -> str:
         ]
         cells.append(str(passed.get(piece.name, "not counted")))
         lines.append("| " + " | ".join(map(cell, cells)) + " |")
+    asked = dict.fromkeys(need for piece in pieces for need in piece.needs)
+    lines += ["", _STATUS, ""]
+    lines += [f"- *{need}*: {markdown(NEEDS[need])}" for need in asked if need in NEEDS]
     sources = dict.fromkeys(piece.source for piece in pieces if piece.source)
     lines += ["", "Sources: " + "; ".join(markdown(one) for one in sources) + "." if sources else ""]
     own = {piece.name for piece in pieces}
@@ -148,11 +197,42 @@ def page(module: ModuleType, pieces: list[Piece]) -> str:
     lines += ["", "```bash", f"credit-envs evaluate {run}   # scored against the exact credit", "```"]
     if using:
         lines += ["", "Recipes that use them: " + ", ".join(f"`{name}` = {PRESETS[name]}" for name in using) + "."]
-    lines += ["", *measured(pieces)]
+    lines += ["", *worth(pieces), *measured(pieces)]
     lines += ["## Functions", ""]
     for function in dict.fromkeys(function_of(piece)[0] for piece in pieces):
         lines += [f"```{{eval-rst}}\n.. autofunction:: {function.__module__}.{function.__qualname__}\n```", ""]
     return "\n".join(lines)
+
+
+def worth(pieces: list[Piece]) -> list[str]:
+    """Returns what the measured recipes with some pieces were worth: sentences, charts, and every figure."""
+    shown = recipes_of(pieces)
+    if not shown:
+        return ["## What it is worth", "", "Not measured by itself: `credit-envs evaluate` does.", ""]
+    lines = [
+        "## What it is worth",
+        "",
+        "GRPO-equivalents by geometric mean over the measured cells: 2 is the gradient signal that GRPO gets from twice the "
+        "resources. Charts: a line per environment; a mark per policy with its 95 % interval over 10 seeds, from pale (uniform "
+        "play) over half to dark (90 % of the way to optimal play); hollow: worth nothing that can be shown.",
+        "",
+        *(f"- {figures.sentence(name)}" for name in shown),
+        "",
+    ]
+    for name in shown[:_MOST_CHARTS]:
+        lines += [figures.charts(name), ""]
+    every = [row for name in shown for row in figures.rows(name)]
+    lines += [
+        "<details><summary>Every figure</summary>",
+        "",
+        figures.HEAD,
+        "| --- " * 10 + "|",
+        *every,
+        "",
+        "</details>",
+        "",
+    ]
+    return lines
 
 
 def measured(pieces: list[Piece]) -> list[str]:
@@ -167,14 +247,16 @@ def measured(pieces: list[Piece]) -> list[str]:
     if not rows:
         return []
     return [
-        "## Measured",
+        "<details><summary>With more data: 100,000 steps on five environments</summary>",
         "",
-        "GRPO-equivalents with 95 % intervals under three price lists (1: worth as much as GRPO at the same cost), and the "
-        "share of the headroom between GRPO and the exact advantage. How it was measured: [findings](../../findings.md).",
+        "The same, and the share of the headroom between GRPO and the exact advantage; how it was measured: "
+        "[findings](../../findings.md).",
         "",
         "| environment | piece | policy | simulator | language model | data | headroom | steps |",
         "| --- " * 8 + "|",
         *rows,
+        "",
+        "</details>",
         "",
     ]
 
