@@ -1,4 +1,4 @@
-"""The page of environments: for each family what its knobs and all dials reach, as the oracle measures it.
+"""The page of environments: for each family and each imported environment what its knobs and all dials reach, as the oracle measures it.
 
 Every knob and dial is turned alone, on instance 0, to both ends of its range; where a table is refused there, or has too
 many states and steps to be measured in passing, the setting moves half of the way back to the default until it is not.
@@ -36,7 +36,8 @@ COLUMNS = {
 
 _INTRODUCTION = f"""# Environments: what every dial reaches
 
-Made by `credit-envs list --docs docs`, from instance 0 of each family. A row turns one knob or dial (in italics) alone from
+Made by `credit-envs list --docs docs`, from instance 0 of each family, and from each imported
+environment, which has no knobs of its own. A row turns one knob or dial (in italics) alone from
 its low end to its high end (`low … high`), or through its choices (`a · b · c`); a cell is blank where nothing differs from
 the default. A row of blanks turns what these quantities do not see: looks, words, the order of actions, or when rewards are
 paid that come at the end anyway.
@@ -81,15 +82,15 @@ class Row:
 
 
 def environments_page(tell: Callable[[str], None] = lambda _: None) -> str:
-    """Returns the page of all families as Markdown; takes some minutes.
+    """Returns the page of all environments as Markdown; takes some minutes.
 
     Args:
-        tell: is told each family's name before it is measured.
+        tell: is told each id before it is measured.
     """
     sections = []
-    for name in FAMILIES:
-        tell(name)
-        sections.append(section(name))
+    for entry in registry.ENTRIES:
+        tell(entry.id)
+        sections.append(section(entry))
     return "\n".join([_INTRODUCTION, overview(), *sections])
 
 
@@ -102,24 +103,21 @@ def overview() -> str:
     return "\n".join([*lines, ""])
 
 
-def section(name: str) -> str:
-    """Returns a family's table and what was refused.
-
-    Raises:
-        KeyError: if there is no such family.
-    """
-    family = FAMILIES[name]
-    table = family.build()
+def section(entry: registry.Entry) -> str:
+    """Returns the table of a family or of an imported environment, and what was refused."""
+    family = FAMILIES[entry.target] if entry.source == "family" else None
+    table = registry.make_table(entry.id)
     default = measure(table)
+    knobs = family.knobs.items() if family is not None else ()
     rows = [
-        *(_knob_row(family, key, knob) for key, knob in family.knobs.items()),
+        *(_knob_row(family, key, knob) for key, knob in knobs if family is not None),
         *(_dial_row(table, dial) for dial in DIALS.values()),
     ]
     gap = f"gap {_number(default['perception_gap'])}" if "perception_gap" in default else ""
     lines = [
-        f"## {name}",
+        f"## {entry.id.removeprefix('credit/').rsplit('-v', 1)[0]}",
         "",
-        family.summary,
+        family.summary if family is not None else f"`{entry.target}`, imported.",
         "",
         _line(["turned", "from … to", *COLUMNS.values(), "also"]),
         _rule(len(COLUMNS) + 3),
