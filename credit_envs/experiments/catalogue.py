@@ -7,9 +7,9 @@ from pathlib import Path
 from credit_envs.errors import unknown
 from credit_envs.experiments import dial_lines, dials, page, speed
 from credit_envs.experiments.cells import Sweep
-from credit_envs.experiments.claims import CLAIMS
+from credit_envs.experiments.claims import CLAIMS, THEMES
 from credit_envs.experiments.ledger import judge
-from credit_envs.experiments.ledger_page import ledger_rows
+from credit_envs.experiments.ledger_page import kept, ledger_rows, write_claims
 from credit_envs.experiments.sweep_files import load_sweep
 from credit_envs.experiments.tables import save, save_json
 
@@ -62,6 +62,8 @@ def publish(name: str, folder: Path, docs: Path, quick: bool = True) -> list[Pat
     else:
         judged = [(one, *judge(one, folder, quick)) for one in CLAIMS if name in ("claims", one.name)]
         command = f"credit-envs experiment{' --quick' if quick else ''}"
-        rows = ledger_rows(judged, command)
-        written.append(save_json(rows, docs / "data" / ("ledger.json" if name == "claims" else f"{name}.json")))
+        path = docs / "data" / ("ledger.json" if name == "claims" else f"{name}.json")
+        written.append(save_json(kept(ledger_rows(judged, command, THEMES), path), path))
+        if name == "claims":
+            written.append(write_claims(docs))
     return [*written, page.write_page(docs)]
