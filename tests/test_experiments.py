@@ -24,7 +24,7 @@ from credit_envs.experiments.cells import work
 from credit_envs.experiments.claims import CLAIMS, claim
 from credit_envs.experiments.comparisons import Test as Comparison
 from credit_envs.experiments.dataset import gather, read
-from credit_envs.experiments.ledger import combined, judge, verdict
+from credit_envs.experiments.ledger import combined, judge, side, verdict
 from credit_envs.experiments.names import named
 from credit_envs.oracle.control import ladder
 from credit_envs.sampling.sampler import Sampler
@@ -324,7 +324,7 @@ def test_undefined_grains_do_not_win():
     ],
 )
 def test_verdicts(expect, spans, told):
-    assert verdict(spans, expect, math.log(1.25)) == told
+    assert verdict([side(span, expect, math.log(1.25)) for span in spans], expect) == told
 
 
 def test_verdicts_combine():

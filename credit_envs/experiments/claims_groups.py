@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credit_envs.experiments.claims_places import HOUSE, longer, over
+from credit_envs.experiments.claims_places import longer, over
 from credit_envs.experiments.comparisons import Test
 from credit_envs.experiments.ledger import Claim
 
@@ -110,7 +110,7 @@ CLAIMS: tuple[Claim, ...] = (
         lambda quick: [
             *over({"KeyRooms": _ROOMS_2}, (_GIGPO, _GIGPO_1), "stage_reward", (0.0, 0.25, 0.5, 0.75, 1.0))(quick),
             *over(
-                {"KeyRooms, paid at doors": f"{_ROOMS_2}&stage_reward=1.0", "Household": f"{HOUSE}&stages=4"},
+                {"KeyRooms, paid at doors": f"{_ROOMS_2}&stage_reward=1.0"},
                 (_GIGPO, _GIGPO_1),
                 "density",
                 (0.0, 0.25, 0.5, 0.75, 1.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from credit_envs.experiments.cells import Cell
+from credit_envs.experiments.cells import Cell, Work
 
 _FIELDS = ("group_size", "staleness", "budget")
 _PIVOTS = "credit/Pivots-v0?actions=2&credit=each&fillers=0"
@@ -52,7 +52,9 @@ def over(
     def cells(quick: bool) -> list[Cell]:
         out = []
         for level in (0.5,) if quick else (0.0, 0.5, 0.9):
+            # The full sweep has luck of its own, so that it checks the quick one.
             sizes = {"budget": 4_000 if quick else 32_000, "seeds": 10 if quick else 20}
+            sizes["first_seed"] = 0 if quick else 1_000
             sizes |= {"extra_steps": 60_000 if quick else 1_000_000, **settings}
             for task, env in places.items():
                 for value in values if dial else (None,):
@@ -87,5 +89,10 @@ def longer(names: Sequence[str]) -> Callable[[bool], list[Cell]]:
 
 
 def _rest(cell: Cell) -> dict[str, Any]:
-    fields = ("level", "budget", "seeds", "group_size", "extra_steps", "staleness", "restore", "probe")
+    fields = ("level", "budget", "seeds", "first_seed", "group_size", "extra_steps", "staleness", "restore", "probe")
     return {name: getattr(cell, name) for name in fields}
+
+
+def joined(*parts: Callable[[bool], Sequence[Work]]) -> Callable[[bool], list[Work]]:
+    """Returns the cells of several parts, as a function of ``quick``."""
+    return lambda quick: [cell for part in parts for cell in part(quick)]

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from credit_envs.experiments.claims_places import TOKENS, over
+from credit_envs.experiments.claims_places import TOKENS, joined, over
 from credit_envs.experiments.comparisons import Test
+from credit_envs.experiments.contrasts import Contrast
 from credit_envs.experiments.ledger import Claim
+from credit_envs.experiments.trials import arms
 
 _GIGPO = "gigpo"
+
+_CHARTS = {"Charts": "credit/Charts-v0", "Charts, facts are notes": "credit/Charts-v0?paid=answer"}
+
+
+def _judged(accuracy: float) -> str:
+    """Returns Perception-R1's reward by a judge of some accuracy, with GRPO."""
+    return f"perception_r1(accuracy={accuracy})+dr_grpo"
+
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -76,15 +86,25 @@ CLAIMS: tuple[Claim, ...] = (
         "perception_noise",
         "A reward for perceived facts helps even with a noisy judge.",
         "Xiao et al. 2025, arXiv 2506.07218 (Perception-R1)",
-        "worth more than the outcome alone with verdicts right in all, 90 and 70 % of cases; a judge by chance adds noise only",
-        "worth less with a noisy judge, or as much by chance",
+        "its gradient is worth more than that of the outcome alone with verdicts right in all, 90 and 70 % of cases, and facts "
+        "are stated right more often after training; a judge by chance does nothing for either",
+        "worth less, or facts no more often right, with a judge right in 70 %",
         (
-            *(Test(f"perception_r1(accuracy={accuracy})+dr_grpo") for accuracy in (1.0, 0.9, 0.7)),
-            Test("perception_r1(accuracy=0.5)+dr_grpo", expect="less"),
+            *(Test(_judged(accuracy)) for accuracy in (1.0, 0.9, 0.7)),
+            Test(_judged(0.5), expect="less"),
+            *(Contrast("facts", _judged(accuracy), "dr_grpo") for accuracy in (1.0, 0.9, 0.7)),
+            Contrast("facts", _judged(0.5), "dr_grpo", expect="equal", margin=0.1),
+            Contrast("final", _judged(0.7), "dr_grpo"),
         ),
-        over(
-            {"Charts": "credit/Charts-v0", "Charts, facts are notes": "credit/Charts-v0?paid=answer"},
-            tuple(f"perception_r1(accuracy={accuracy})+dr_grpo" for accuracy in (1.0, 0.9, 0.7, 0.5)),
+        joined(
+            over(_CHARTS, tuple(map(_judged, (1.0, 0.9, 0.7, 0.5)))),
+            arms(
+                "watched",
+                _CHARTS,
+                {name: {"estimator": name} for name in ("dr_grpo", *map(_judged, (1.0, 0.9, 0.7, 0.5)))},
+                budget=80_000,
+                read=("perception",),
+            ),
         ),
     ),
 )

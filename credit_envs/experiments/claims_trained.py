@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from credit_envs.experiments.cells import Work
-from credit_envs.experiments.claims_places import HOUSE, ROOMS
+from credit_envs.experiments.claims_places import HOUSE, ROOMS, joined
 from credit_envs.experiments.contrasts import Contrast
 from credit_envs.experiments.ledger import Claim
 from credit_envs.experiments.trials import arms
@@ -22,10 +21,6 @@ _LOOP = "Chen et al. 2025, arXiv 2502.01600 (LOOP)"
 
 def _agents(names: Sequence[str], **settings: Any) -> Mapping[str, Mapping[str, Any]]:
     return {name: {"agent": name, **settings} for name in names}
-
-
-def _joined(*parts: Callable[[bool], Sequence[Work]]) -> Callable[[bool], list[Work]]:
-    return lambda quick: [cell for part in parts for cell in part(quick)]
 
 
 def _mix(*shapes: tuple[int, int]) -> tuple[str, ...]:
@@ -95,7 +90,7 @@ CLAIMS: tuple[Claim, ...] = (
         "it takes less than 1 % of the time of an update",
         "more than 1 %",
         (Contrast("share", "gigpo", value=0.01, expect="less"),),
-        _joined(
+        joined(
             *(
                 arms("overhead", {kind: env}, {"gigpo": {"policy": kind}}, seeds=5, full_seeds=10)
                 for kind, env in (("tabular", ROOMS), ("mlp", ROOMS), ("transformer", _SUMS))
@@ -128,10 +123,10 @@ CLAIMS: tuple[Claim, ...] = (
         (Contrast("final", "four experts", "one policy"), Contrast("speed", "four experts", "one policy")),
         arms(
             "experts",
-            {"KeyRooms": ROOMS, "Household": HOUSE, "Apps": "credit/Apps-v0?apps=2&subtasks=2"},
+            {"KeyRooms": ROOMS, "Household": HOUSE},
             {"four experts": {"number": 4}, "one policy": {"number": 1}},
             budget=60_000,
-            seeds=6,
+            seeds=5,
             full_seeds=10,
             full={"budget": 120_000},
             chunk=1,
@@ -148,7 +143,7 @@ CLAIMS: tuple[Claim, ...] = (
             Contrast("final", "split", "one"),
             Contrast("final", "growing", "split"),
         ),
-        _joined(
+        joined(
             *(
                 arms(
                     "windows",
@@ -275,7 +270,7 @@ CLAIMS: tuple[Claim, ...] = (
             Contrast("final", "variance", "even"),
             Contrast("speed", "restarts", "from the start"),
         ),
-        _joined(
+        joined(
             *(
                 arms(
                     "curriculum",

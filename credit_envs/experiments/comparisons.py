@@ -16,7 +16,7 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.prices import PRICE_LISTS
 from credit_envs.evaluation.summary import Replicates
 from credit_envs.experiments.cells import Cell
-from credit_envs.experiments.ledger import EXPECTED, Outcome, interval, trend, verdict
+from credit_envs.experiments.ledger import EXPECTED, Outcome, interval, side, trend, verdict
 
 _NOTHING = 1e-3
 _DEFINED = 0.95
@@ -32,7 +32,8 @@ class Test:
         expect: one of :data:`EXPECTED`; ``rate`` reads the cell's probe instead of estimators.
         price: price list under which both get the same money.
         measure: ``worth`` (GRPO-equivalents at the cell's budget), or one of ``pearson``, ``sign``, ``rank``, ``top``.
-        along: axis of a trend: of the cell, or something the oracle measured (``revisit_rate``, ``expected_steps``).
+        along: axis of a trend: of the cell, or something the oracle measured (``revisit_rate``, ``expected_steps``); cells
+            without it are left out.
         factor: what the ratio is compared with.
         margin: of ``equal``.
         where: axes that a cell must have, as (name, value), else the test does not look at it.
@@ -91,19 +92,20 @@ _UNIT_OF = {"simulator": "environment step", "language model": "token", "data": 
 
 
 def _outcome(test: Test, done: Sequence[tuple[Cell, Mapping[str, Any]]], resamples: int) -> Outcome:
-    places, effects, along = [], [], []
+    places, effects, along, seeds = [], [], [], 0
     for cell, found in done:
         axes = dict(cell.axes)
-        if any(axes.get(name) != value for name, value in test.where):
+        known = coordinates(cell, found["about"])
+        if any(axes.get(name) != value for name, value in test.where) or (test.along and test.along not in known):
             continue
         draw = drawn(cell.seeds, resamples)
         effect = _rate(found["probe"], draw) if test.expect == "rate" else ratio(test, cell, found, draw)
         if effect is None:
             continue
-        known = coordinates(cell, found["about"])
         places.append({**axes, **({test.along: known[test.along]} if test.along else {})})
         along.append(float(known[test.along]) if test.along else 0.0)
         effects.append(effect)
+        seeds = min(seeds or cell.seeds, cell.seeds)
     if not effects:
         return Outcome(test.words, "open", (float("nan"),) * 3, 0, (), test.unit)
     stack = np.stack(effects)
@@ -120,16 +122,11 @@ def _outcome(test: Test, done: Sequence[tuple[Cell, Mapping[str, Any]]], resampl
             return Outcome(test.words, "open", (float("nan"),) * 3, nothing, listed, test.unit)
         kept = [_place(p, test.along) for p, ok in zip(places, sound, strict=True) if ok]
         span = interval(_slope(pooled, np.array(along)[sound], kept))
-        return Outcome(test.words, trend(span, test.expect), _raised(test, span), nothing, listed, test.unit)
+        return Outcome(test.words, trend(span, test.expect), _raised(test, span), nothing, listed, test.unit, (), seeds)
     mean = interval(pooled.mean(axis=0)) if sound.any() else (float("nan"),) * 3
-    return Outcome(
-        test.words,
-        verdict(spans, test.expect, float(np.log(1 + test.margin))),
-        _raised(test, mean),
-        nothing,
-        listed,
-        test.unit,
-    )
+    sides = tuple(side(span, test.expect, float(np.log(1 + test.margin))) for span in spans)
+    told = verdict(sides, test.expect)
+    return Outcome(test.words, told, _raised(test, mean), nothing, listed, test.unit, sides, seeds)
 
 
 def _floor(side: Floats) -> Floats:

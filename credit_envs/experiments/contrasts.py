@@ -16,7 +16,7 @@ from scipy import stats
 
 from credit_envs.arrays import Floats
 from credit_envs.errors import CreditEnvsError
-from credit_envs.experiments.ledger import Outcome, trend, verdict
+from credit_envs.experiments.ledger import Outcome, side, trend, verdict
 from credit_envs.experiments.trials import Trial
 
 _EXPECTED = ("greater", "less", "equal", "grows", "shrinks")
@@ -80,7 +80,7 @@ class Contrast:
                 if all(at.get(name) == value for name, value in self.where)
                 else None
             )
-            if gap is not None:
+            if gap is not None and (not self.along or self.along in at):
                 axes.append(at)
                 effects.append(gap)
         if not effects:
@@ -91,10 +91,11 @@ class Contrast:
         stack = np.stack([gap[:seeds] for gap in effects])
         if self.along:
             span = student(_slopes(stack, [float(at[self.along]) for at in axes], [str(at.get("task")) for at in axes]))
-            return Outcome(self.words, trend(span, self.expect), span, 0, listed, "difference")
+            return Outcome(self.words, trend(span, self.expect), span, 0, listed, "slope of differences", (), seeds)
         shift = 0.0 if self.expect == "equal" else self.margin * (1 if self.expect == "greater" else -1)
-        told = verdict([(a - shift, b - shift, c - shift) for a, b, c in spans], self.expect, self.margin)
-        return Outcome(self.words, told, student(stack.mean(axis=0)), 0, listed, "difference")
+        sides = tuple(side((a - shift, b - shift, c - shift), self.expect, self.margin) for a, b, c in spans)
+        mean = student(stack.mean(axis=0))
+        return Outcome(self.words, verdict(sides, self.expect), mean, 0, listed, "difference", sides, seeds)
 
     def _gap(self, by_arm: Mapping[str, Mapping[str, Floats]]) -> Floats | None:
         """Returns first minus second of the seeds that both have, in the order of seeds; None where there are none."""

@@ -10,9 +10,9 @@ A cell speaks for the claim where its interval lies on the predicted side, again
 and ``less`` are *supported* if some cells (at least half) speak for and none against, *contradicted* if none speak for and
 at least half against, *depends* if both speak, else *open*. ``equal`` is supported if every interval lies within the margin,
 contradicted if every one lies outside. A trend is judged by the interval of one slope over all cells, with an own level per
-place. A claim's verdict is that of its tests if they agree, else *depends*. Trials, which train, are compared by differences:
-:mod:`credit_envs.experiments.contrasts`. An estimator whose mean gradient does not point
+place. A claim's verdict is that of its tests if they agree, else *depends*. An estimator whose mean gradient does not point
 along ∇J is worth nothing: comparisons take that for 0.001, while trends and mean effects leave such cells out and say how many.
+Trials, which train, are compared by differences: :mod:`credit_envs.experiments.contrasts`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from credit_envs.experiments.cells import Sweep, Work
 from credit_envs.experiments.dataset import finished
 
 VERDICTS = ("supported", "contradicted", "depends", "open")
+_ROUNDING = 1e-9
 EXPECTED = ("greater", "less", "equal", "grows", "shrinks", "rate")
 
 
@@ -43,7 +44,10 @@ class Outcome:
             per unit of the axis; of a rate: the rate), with its 95 % interval.
         nothing: cells in which one of them is worth nothing.
         cells: per cell its axes and ratio with interval.
-        unit: what effects are: ``ratio``, ``slope`` (a factor per unit of the axis), ``rate`` or ``difference``.
+        unit: what effects are: ``ratio``, ``slope`` (a factor per unit of the axis), ``rate``, ``difference``, or ``slope of
+            differences``.
+        sides: per cell ``for``, ``against`` or ``open``; nothing for a trend.
+        seeds: per cell and estimator.
     """
 
     test: str
@@ -52,6 +56,8 @@ class Outcome:
     nothing: int
     cells: tuple[tuple[Mapping[str, Any], tuple[float, float, float]], ...]
     unit: str = "ratio"
+    sides: tuple[str, ...] = ()
+    seeds: int = 0
 
 
 class Judged(Protocol):
@@ -120,36 +126,42 @@ def interval(values: Floats) -> tuple[float, float, float]:
     return float(values[0]), float(low), float(high)
 
 
-def verdict(spans: Sequence[tuple[float, float, float]], expect: str, bound: float = 0.0) -> str:
-    """Returns the verdict of a test that is no trend, from the intervals of its effects, which are 0 where nothing differs.
+def side(span: tuple[float, float, float], expect: str, bound: float = 0.0) -> str:
+    """Returns which side one cell is on: ``for``, ``against`` or ``open``.
 
     Args:
-        spans: effects with their intervals.
-        expect: one of :data:`EXPECTED`.
+        span: effect with its interval; 0 where nothing differs.
+        expect: one of :data:`EXPECTED`, but no trend.
         bound: how large an effect may be to count as ``equal``.
     """
+    _, low, high = span
     if expect == "rate":
-        return "supported" if all(low > 0 for _, low, _ in spans) else "open"
+        return "for" if low > 0 else "open"
     if expect == "equal":
-        inside = [-bound < low and high < bound for _, low, high in spans]
-        outside = [low > bound or high < -bound for _, low, high in spans]
-        if all(inside):
+        return "for" if -bound < low and high < bound else "against" if low > bound or high < -bound else "open"
+    if expect == "less":
+        low, high = -high, -low
+    return "for" if low > _ROUNDING else "against" if high < -_ROUNDING else "open"
+
+
+def verdict(sides: Sequence[str], expect: str) -> str:
+    """Returns the verdict of a test that is no trend, from the sides of its cells."""
+    for_it, against, all_of = sides.count("for"), sides.count("against"), len(sides)
+    if expect in ("rate", "equal"):
+        if for_it == all_of:
             return "supported"
-        return "contradicted" if all(outside) else "depends" if any(outside) else "open"
-    sign = 1 if expect == "greater" else -1
-    for_it = sum((low if sign > 0 else -high) > 0 for _, low, high in spans)
-    against = sum((high if sign > 0 else -low) < 0 for _, low, high in spans)
+        return "contradicted" if against == all_of else "depends" if against else "open"
     if for_it and against:
         return "depends"
-    if 2 * for_it >= len(spans):
+    if 2 * for_it >= all_of:
         return "supported"
-    return "contradicted" if 2 * against >= len(spans) else "open"
+    return "contradicted" if 2 * against >= all_of else "open"
 
 
 def trend(span: tuple[float, float, float], expect: str) -> str:
     """Returns the verdict of a trend from its slope with interval."""
     _, low, high = span
-    up, down = low > 0, high < 0
+    up, down = low > _ROUNDING, high < -_ROUNDING
     if not (up or down):
         return "open"
     return "supported" if up == (expect == "grows") else "contradicted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ from credit_envs.credit.gigpo import gigpo
 from credit_envs.credit.grpo import dr_grpo, grpo
 from credit_envs.credit.klong import klong as centred_score
 from credit_envs.credit.mig import mig
+from credit_envs.experiments.names import named
 from credit_envs.experiments.trials import Figures
 from credit_envs.experiments.trials_learn import apart, readings
 from credit_envs.losses.ppo import ppo
@@ -28,6 +29,7 @@ from credit_envs.plans.klong import klong
 from credit_envs.plans.uncertainty import uncertainty
 from credit_envs.policies import make_policy
 from credit_envs.policies.network import Network
+from credit_envs.policies.tabular import Tabular
 from credit_envs.rewards.bootstrap import bootstrap
 from credit_envs.rewards.information import answer_probability, gains
 from credit_envs.sampling.sampler import Sampler
@@ -101,6 +103,33 @@ def sized(environment: str, seeds: range, estimator: str, budget: int, log2_widt
         table, environment, seeds, budget, lambda _, s: estimate(s.trajectories), player=policy, groups=groups, lr=0.002
     )
     return told(curve)
+
+
+def watched(
+    environment: str, seeds: range, estimator: str, budget: int, read: Sequence[str], groups: int = 4
+) -> Figures:
+    """Trains a table with any estimator that has arguments, and measures the policies it ends with.
+
+    Args:
+        environment: id.
+        seeds: of the learners.
+        estimator: a name as :func:`~credit_envs.experiments.names.named` reads it.
+        budget: environment steps per learner.
+        read: names in :data:`credit_envs.experiments.readings.READINGS`.
+        groups: per update and learner.
+    """
+    table, chosen = registry.make_table(environment), named(estimator)
+
+    def credit(run: Run, sample: Sample) -> Tensor:
+        out = torch.zeros_like(sample.trajectories.reward)
+        for index, own, provided in run.each(sample):
+            out[index] = chosen.credit(own.trajectories, provided)[1]
+        return out
+
+    run, curve = trained(table, environment, seeds, budget, credit, groups=groups)
+    starts = apart(Tabular(table, len(seeds), seeds.start), table)
+    ends = apart(run.policy, table)  # type: ignore[arg-type]
+    return {**told(curve), **readings(table, starts, ends, read, seeds)}
 
 
 def watermark(environment: str, seeds: range, gain: str, budget: int, floor: float = 1e-6) -> Figures:
