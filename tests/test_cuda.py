@@ -72,6 +72,6 @@ def test_stopped_and_resumed_on_the_card(policy, tmp_path):
 
 
 def test_out_of_memory_says_what_to_lower(tmp_path, capsys):
-    sizes = ["--groups", str(1 << 27), "--group-size", "64", "--quiet", "--no-tensorboard", "--output", str(tmp_path)]
+    sizes = ["--groups", "1000000", "--group-size", "4096", "--output", str(tmp_path), "--quiet", "--no-tensorboard"]
     assert files.run("gigpo", ["--env", "credit/KeyRooms-v0", "--device", "cuda", *sizes]) != 0
     assert "out of memory" in capsys.readouterr().err

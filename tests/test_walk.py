@@ -120,6 +120,8 @@ def test_cuda_walks_the_same(name):
     one, two = (s.groups(300, 4) for s in (here, there))
     for a, b in ((one.trajectories, two.trajectories), (one.truth, two.truth)):
         for field, value in vars(a).items():
+            if value is None:
+                continue
             found = getattr(b, field).cpu()
             if field in ("log_prob", "reward"):  # logarithms, and products that a card adds at once
                 torch.testing.assert_close(found, value, rtol=1e-14, atol=1e-14)

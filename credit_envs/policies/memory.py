@@ -84,9 +84,13 @@ class MemoryPolicy(nn.Module):
 
     # -- the same for all ------------------------------------------------------------------------------------------
 
+    def admits(self, obs: Tensor) -> Tensor:
+        """Returns which actions observations admit, bool ``[..., A]``."""
+        return self.allowed[obs % self.n_obs]
+
     def log_probs(self, obs: Tensor, action: Tensor) -> Tensor:
         """Returns log-probabilities float64 ``[N, T, A]`` of whole episodes; arguments as in :meth:`logits`."""
-        return normalised(self.logits(obs, action), self.allowed[obs % self.n_obs])
+        return normalised(self.logits(obs, action), self.admits(obs))
 
     def log_prob(self, batch: Trajectories) -> Tensor:
         """Returns log-probabilities of a batch's actions, float64 ``[N, T]``, 0 where masked.

@@ -75,7 +75,9 @@ class Policy(nn.Module):
         """
         rows, place = self._occurring(batch)
         out = torch.zeros_like(batch.log_prob)
-        out[batch.mask] = self.log_probs(rows)[place, batch.policy_action[batch.mask]]
+        cell = place * self.n_actions + batch.policy_action[batch.mask]
+        # index_select's gradient is one addition per step; that of indexing by pairs sorts them first on a card
+        out[batch.mask] = self.log_probs(rows).flatten().index_select(0, cell)
         return out
 
     def entropy(self, batch: Trajectories) -> Tensor:

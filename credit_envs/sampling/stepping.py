@@ -27,10 +27,17 @@ _NO_TABLE = (
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A policy with memory, see :class:`credit_envs.policies.memory.MemoryPolicy`."""
+    """A policy with memory, see :class:`credit_envs.policies.memory.MemoryPolicy`.
+
+    Whether an object is one is read off its class and plain attributes: since Python 3.12 a module's buffers don't count.
+    """
 
     n_obs: int
-    allowed: Tensor
+    n_actions: int
+
+    def admits(self, obs: Tensor) -> Tensor:
+        """Returns which actions observations admit, bool ``[M, A]``."""
+        ...
 
     def initial(self, n: int) -> Any:
         """Returns the carry of n episodes that have not begun."""
@@ -75,9 +82,9 @@ class Stepper:
     kind = "obs"
 
     def __init__(self, dynamics: DeviceTable, policy: Remembering) -> None:
-        if dynamics.table.n_obs % policy.n_obs or dynamics.table.n_actions != policy.allowed.shape[1]:
+        if dynamics.table.n_obs % policy.n_obs or dynamics.table.n_actions != policy.n_actions:
             raise CreditEnvsError(
-                f"policy: it knows {policy.n_obs} observations and {policy.allowed.shape[1]} actions, "
+                f"policy: it knows {policy.n_obs} observations and {policy.n_actions} actions, "
                 f"{dynamics.table.name} has {dynamics.table.n_obs} and {dynamics.table.n_actions}"
             )
         self.dynamics, self.remembering = dynamics, policy
@@ -129,7 +136,7 @@ class Steps:
         d, policy = self._stepper.dynamics, self._stepper.remembering
         obs = d.observe(state, code)
         logits, self._carry = policy.act(obs, self._last, self._carry)
-        barred = ~policy.allowed[obs % policy.n_obs]
+        barred = ~policy.admits(obs)
         probability = torch.log_softmax(logits.to(torch.float64).masked_fill(barred, _NEVER), dim=1).exp()
         choice = (row_thresholds(probability) <= draws(key, t)[:, None]).sum(dim=1)
         self._last = choice
