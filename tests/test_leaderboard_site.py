@@ -15,8 +15,9 @@ import pytest
 
 from credit_envs.cli import main
 from credit_envs.errors import CreditEnvsError
-from credit_envs.leaderboard import learner, scoring, tracks, verify
+from credit_envs.leaderboard import scoring, school, tracks, verify
 from credit_envs.leaderboard.entry import MANIFEST, POLICIES
+from credit_envs.leaderboard.form import digest
 from credit_envs.leaderboard.manifest import read_manifest
 from credit_envs.leaderboard.room import Room
 from credit_envs.leaderboard.site import write_site
@@ -66,9 +67,9 @@ def test_learners_are_scored_by_their_exact_return(entries):
     assert 0 < one.overall("normalised")["value"] <= 1 + 1e-9
     assert one.overall("env_steps")["value"] <= TINY.learner_budget
     table = scoring.table_of("credit/Chat-v0")
-    mask = learner.masks(table).astype(np.float32)
+    mask = school.masks(table).astype(np.float32)
     uniform = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)
-    assert learner.exact(table, uniform)["normalised"] == pytest.approx(0, abs=1e-6)
+    assert school.exact(table, uniform)["normalised"] == pytest.approx(0, abs=1e-6)
 
 
 def test_learners_cannot_state_other_scores_or_policies(entries, tmp_path):
@@ -102,7 +103,7 @@ def test_learners_cannot_state_other_scores_or_policies(entries, tmp_path):
 def test_learners_that_misbehave(room, body, why):
     source = f"def train(make_env, budget, seed, device):\n    env = make_env(2)\n    env.reset()\n    {body}\n"
     with pytest.raises(CreditEnvsError, match=why):
-        learner.learn(room, source, "train", scoring.table_of("credit/Chat-v0"), 200, 0)
+        school.learn(room, source, "train", scoring.table_of("credit/Chat-v0"), 200, 0)
 
 
 def test_the_command_line(entries, capsys):
@@ -139,8 +140,6 @@ def test_two_hundred_entries(entries, tmp_path):
         folder.mkdir(parents=True)
         (folder / MANIFEST).write_text(dataclasses.replace(manifest, name=folder.name).as_json())
         report = json.loads((entries / "gigpo.verified.json").read_text())
-        from credit_envs.leaderboard.verify import digest
-
         folder.with_name(f"{folder.name}.verified.json").write_text(json.dumps({**report, "digest": digest(folder)}))
     index = write_site(tmp_path / "many", tmp_path / "site")
     assert index.stat().st_size < 400_000

@@ -18,7 +18,9 @@ from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.evaluation.config import CEILING
 from credit_envs.evaluation.prices import PRICE_LISTS, Prices, Spending
 
-_CEILING_MIN = 1.1
+CEILING_MIN = 1.1
+"""Shares of headroom are given where the ceiling is worth more than this."""
+
 _DEFINED = 0.95
 """Share of bootstrap draws that must be defined for an interval to be given."""
 
@@ -112,6 +114,18 @@ class Replicates:
         mean_square = np.maximum(np.nan_to_num(self.mean("mean_square", draw), nan=0.0), least)
         return projection, mean_square, np.maximum(self.mean("variance", draw), 0), target
 
+    def cosine(self, draw: Ints) -> Floats:
+        """Cosine of the mean gradient to the exact one; NaN where either is 0."""
+        projection, mean_square, _, target = self.moments(draw)
+        return np.asarray(projection / np.sqrt(np.where(target * mean_square > 0, target * mean_square, np.nan)))
+
+    def pearson(self, draw: Ints) -> Floats:
+        """Correlation of credit and advantage over steps; NaN where either does not vary."""
+        steps = self.mean("steps", draw)
+        cc, aa, ca, c, a = (self.mean(key, draw) / steps for key in ("cc", "aa", "ca", "c", "a"))
+        spread = np.sqrt(np.maximum((cc - c**2) * (aa - a**2), 0))
+        return np.where(spread > 0, (ca - c * a) / np.where(spread > 0, spread, 1), np.nan)
+
     def quality(self, groups: AnyArray | float, draw: Ints) -> Floats:
         """Q = f/(1 − f) at a number of groups; NaN where g* = 0 or the mean gradient does not point along it."""
         projection, mean_square, variance, target = self.moments(draw)
@@ -151,39 +165,34 @@ def summarise(records: Iterable[Mapping[str, Any]], budget: float, resamples: in
 def _row(
     environment: str, policy: str, name: str, own: Replicates, cell: Mapping[str, Replicates], budget: float, draw: Ints
 ) -> Row:
-    equivalents = {
-        price: _equivalents(own, cell["unit"], prices, budget, draw) for price, prices in PRICE_LISTS.items()
-    }
-    ceilings = {p: _equivalents(cell[CEILING], cell["unit"], prices, budget, draw) for p, prices in PRICE_LISTS.items()}
+    worth = {p: equivalents(own, cell["unit"], prices, budget, draw) for p, prices in PRICE_LISTS.items()}
+    ceilings = {p: equivalents(cell[CEILING], cell["unit"], prices, budget, draw) for p, prices in PRICE_LISTS.items()}
     headroom = {
         price: np.where(
-            ceilings[price] > _CEILING_MIN, (value - 1) / np.where(ceilings[price] > 1, ceilings[price] - 1, 1), np.nan
+            ceilings[price] > CEILING_MIN, (value - 1) / np.where(ceilings[price] > 1, ceilings[price] - 1, 1), np.nan
         )
-        for price, value in equivalents.items()
+        for price, value in worth.items()
     }
-    projection, mean_square, _, target = own.moments(draw)
     steps = own.mean("steps", draw)
     cc, aa, ca = (own.mean(key, draw) / steps for key in ("cc", "aa", "ca"))
-    c, a = own.mean("c", draw) / steps, own.mean("a", draw) / steps
     scale = np.where(cc > 0, ca / np.where(cc > 0, cc, 1), 0)
     error = np.where(aa > 0, 1 - scale * ca / np.where(aa > 0, aa, 1), np.nan)
     within = float(np.nanmean(own.columns["within"])) if np.isfinite(own.columns["within"]).any() else np.nan
     noise = float(scale[0] ** 2 * within / aa[0]) if aa[0] > 0 else np.nan
-    spread = np.sqrt(np.maximum((cc - c**2) * (aa - a**2), 0))
     return Row(
         environment=environment,
         policy=policy,
         estimator=name,
         seeds=draw.shape[1],
         groups=float(own.columns["groups"].mean()),
-        equivalents={price: _interval(value) for price, value in equivalents.items()},
-        headroom={price: _interval(value) for price, value in headroom.items()},
-        cosine=_interval(projection / np.sqrt(np.where(target * mean_square > 0, target * mean_square, np.nan))),
-        pearson=_interval(np.where(spread > 0, (ca - c * a) / np.where(spread > 0, spread, 1), np.nan)),
-        rank=_interval(own.ratio("rank", "rank_pairs", draw)),
-        sign=_interval(own.ratio("sign", "sign_steps", draw)),
-        top=_interval(own.ratio("top", "top_rollouts", draw)),
-        error=_interval(error),
+        equivalents={price: interval(value) for price, value in worth.items()},
+        headroom={price: interval(value) for price, value in headroom.items()},
+        cosine=interval(own.cosine(draw)),
+        pearson=interval(own.pearson(draw)),
+        rank=interval(own.ratio("rank", "rank_pairs", draw)),
+        sign=interval(own.ratio("sign", "sign_steps", draw)),
+        top=interval(own.ratio("top", "top_rollouts", draw)),
+        error=interval(error),
         bias=max(0.0, float(error[0]) - noise) if np.isfinite(noise) else float("nan"),
         variance=noise,
         steps_ratio=float(own.columns["env_steps"].sum() / own.columns["steps"].sum()),
@@ -191,16 +200,16 @@ def _row(
     )
 
 
-def _equivalents(own: Replicates, unit: Replicates, prices: Prices, budget: float, draw: Ints) -> Floats:
-    """GRPO-equivalents under one price list, ``[R]``."""
+def equivalents(own: Replicates, unit: Replicates, prices: Prices, budget: float, draw: Ints) -> Floats:
+    """Returns GRPO-equivalents under one price list, ``[R]``."""
     own_cost, unit_cost = prices.cost(own.spending(draw)), prices.cost(unit.spending(draw))
     unit_groups = budget / unit.spending(draw).env_steps
     affordable = unit_groups * unit_cost / own_cost
     return own.quality(affordable, draw) / unit.quality(unit_groups, draw)
 
 
-def _interval(values: Floats) -> Interval:
-    """Value of row 0 with the 95 % percentile interval of the others; no interval where many draws are undefined."""
+def interval(values: Floats) -> Interval:
+    """Returns row 0 with the 95 % percentile interval of the others; no interval where many draws are undefined."""
     drawn = values[1:][np.isfinite(values[1:])]
     if not np.isfinite(values[0]) or drawn.size < _DEFINED * (len(values) - 1):
         return Interval(float(values[0]), float("nan"), float("nan"))

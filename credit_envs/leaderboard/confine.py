@@ -5,7 +5,8 @@ Three layers, each without special rights, each irrevocable for the process:
 * limits on processor time, memory, open files and file sizes, and no rights of root;
 * Landlock (Linux 5.13): files outside the given folders cannot be opened, so neither tables nor the package that builds them
   are in reach, nor the memory of other processes; no connections, no signals to others;
-* a seccomp filter (x86-64 and ARM64): no sockets, no new programs, no forks, no looking into other processes.
+* a seccomp filter (x86-64 and ARM64): no sockets, no new programs, no forks, no looking into other processes, nothing that
+  outlives the process (shared memory, queues, keys), and no changes to files that it cannot open (modes, owners, times).
 
 :func:`confine` returns what is in force. Where the last two are missing, code of strangers must not be run.
 
@@ -19,8 +20,10 @@ import os
 import platform
 import resource
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
+
+from credit_envs.leaderboard.syscalls import CLONE, CLONE3, MACHINES, PRLIMIT, denied
 
 FULL = ("limits", "landlock", "seccomp")
 """What must be in force before a stranger's code runs."""
@@ -29,25 +32,6 @@ _READ = 0b1101  # execute (mapping of libraries), read files, list folders
 _LANDLOCK_ACCESS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 38, 22, 4
 _CLONE_THREAD = 0x10000
-_NAMES = (
-    *("socket", "connect", "accept", "bind", "listen", "execve", "execveat", "ptrace", "mount", "unshare", "setns"),
-    *("process_vm_readv", "process_vm_writev", "bpf", "pidfd_open", "pidfd_getfd", "io_uring_setup"),
-    *("open_by_handle_at", "perf_event_open", "keyctl", "kill", "rt_sigqueueinfo", "fork", "vfork"),
-)
-_NUMBERS: Mapping[str, tuple[int, tuple[int, ...], int]] = {
-    # machine: audit number, numbers of the calls above, clone
-    "x86_64": (
-        0xC000003E,
-        (41, 42, 43, 49, 50, 59, 322, 101, 165, 272, 308, 310, 311, 321, 434, 438, 425, 304, 298, 250, 62, 129, 57, 58),
-        56,
-    ),
-    "aarch64": (
-        0xC00000B7,
-        (198, 203, 202, 200, 201, 221, 281, 117, 40, 97, 268, 270, 271, 280, 434, 438, 425, 265, 241, 219, 129, 138),
-        220,
-    ),
-}
-_CLONE3 = 435
 _X32 = 0x40000000
 
 
@@ -119,9 +103,10 @@ def _landlock(libc: ctypes.CDLL, readable: Iterable[str | Path]) -> bool:
 
 
 def _seccomp(libc: ctypes.CDLL) -> bool:
-    if platform.machine() not in _NUMBERS:
+    if platform.machine() not in MACHINES:
         return False
-    audit, denied, clone = _NUMBERS[platform.machine()]
+    audit, column = MACHINES[platform.machine()]
+    numbers = [int(both[column]) for both in denied().values() if both[column] != "-"]
     load, equal, at_least, any_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, kill, refuse = 0x7FFF0000, 0x80000000, 0x00050000
     filters = [
@@ -131,13 +116,17 @@ def _seccomp(libc: ctypes.CDLL) -> bool:
         (load, 0, 0, 0),  # its number
         (at_least, 0, 1, _X32),
         (answer, 0, 0, kill),
-        (equal, 0, 1, _CLONE3),
+        (equal, 0, 1, CLONE3[column]),
         (answer, 0, 0, refuse | 38),  # "not there": the C library then uses clone
     ]
-    for number in denied:
+    for number in numbers:
         filters += [(equal, 0, 1, number), (answer, 0, 0, refuse | 1)]
     filters += [
-        (equal, 0, 3, clone),
+        (equal, 0, 3, PRLIMIT[column]),
+        (load, 0, 0, 16),  # whose limits: one's own may be read and lowered
+        (equal, 5, 0, 0),
+        (answer, 0, 0, refuse | 1),
+        (equal, 0, 3, CLONE[column]),
         (load, 0, 0, 16),  # flags of clone: threads are allowed, processes are not
         (any_bit, 1, 0, _CLONE_THREAD),
         (answer, 0, 0, refuse | 1),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from torch import Tensor
 from credit_envs.arrays import AnyArray
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.evaluation.providers import METERED, Provided
-from credit_envs.leaderboard.records import Episodes, ragged
-from credit_envs.leaderboard.worker import CALLABLE
+from credit_envs.leaderboard.records import Episodes, held, ragged
+from credit_envs.leaderboard.worker import CALLABLE, POLICY
 from credit_envs.oracle.evaluation import Values
 from credit_envs.piece import NEEDS, PRIVILEGED
 from credit_envs.sampling.sampler import Sampler
@@ -28,6 +29,12 @@ from credit_envs.sampling.trajectories import Sample, Trajectories, stack
 Lineage = list[tuple[int, int]]
 
 _MOST_BATCHES = 4096
+_MOST_ENTRIES = 1 << 23
+"""Rollouts times horizon of one batch, and numbers in one answer: what the host's memory is asked for."""
+
+BLIND = "blind_log_prob"
+_TRUTHS = frozenset({"visual", "blind"})
+"""Labels that hand out what needs of those names are refused for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +59,11 @@ class Desk:
         sampler: draws and meters.
         budget: environment steps; the move that uses them up is the last.
         values: exact values of the policy, for needs that the host makes from them (never handed out).
+        policy: whether the policy's own probabilities are shown.
     """
 
-    def __init__(self, sampler: Sampler, budget: int, values: Values) -> None:
-        self.sampler, self.budget, self._values = sampler, budget, values
+    def __init__(self, sampler: Sampler, budget: int, values: Values, *, policy: bool = False) -> None:
+        self.sampler, self.budget, self._values, self.policy = sampler, budget, values, policy
         self._kept: list[Kept] = []
         self._groups = self._trees = 0
 
@@ -74,6 +82,8 @@ class Desk:
         what = "draw" if what == "groups" else what
         if what == "left":
             return self.left
+        if what == POLICY and self.policy:
+            return self.sampler.policy.policy.probability.copy()
         if what not in moves:
             raise CreditEnvsError(f"{what!r}: a sampler has groups, branches, rows, join, ask and left")
         return moves[what](*arguments)
@@ -104,10 +114,12 @@ class Desk:
             credit = pair[1]
             if not isinstance(credit, np.ndarray) or credit.shape != mask.shape:
                 raise CreditEnvsError(f"method: credit has shape {np.shape(credit)}, expected {mask.shape}")
-            if not np.isfinite(credit[mask]).all():
-                raise CreditEnvsError("method: a credit is not a number")
+            flat = held(credit[mask])
+            if not np.isfinite(flat).all():
+                why = "" if self.policy else "; the policy's probabilities are NaN unless a method asks for `policy`"
+                raise CreditEnvsError(f"method: a credit is not a number{why}")
             parts.append(kept)
-            credits.append(credit[mask].astype(np.float32))
+            credits.append(flat)
         lineage = [line for kept in parts for line in kept.lineage]
         actions, lengths = [], []
         for kept in parts:
@@ -138,12 +150,18 @@ class Desk:
         check_range("n_groups", n_groups, 1, self.budget, integer=True)
         check_range("group_size", group_size, 1, self.budget, integer=True)
         self._afford(n_groups * group_size)
+        self._small(n_groups * group_size)
         return self.deal(n_groups, group_size)
 
     def _afford(self, least: int) -> None:
         """Raises where a move would cost more than is left even if every rollout were one step long."""
         if self.left == 0 or least > self.left:
             raise CreditEnvsError(f"budget: {self.left} of {self.budget} environment steps are left")
+
+    def _small(self, rollouts: int) -> None:
+        """Raises where rollouts would not fit, whatever they cost: copies are free."""
+        if rollouts * self.sampler.table.horizon > _MOST_ENTRIES:
+            raise CreditEnvsError(f"rollouts: {rollouts} are too many at once")
 
     def _of(self, number: Any) -> Kept:
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(self._kept):
@@ -154,7 +172,7 @@ class Desk:
         if len(self._kept) >= _MOST_BATCHES:
             raise CreditEnvsError(f"batches: {_MOST_BATCHES} are enough")
         self._kept.append(Kept(sample, list(lineage), Provided(self.sampler, sample, self._values)))
-        return {"batch": shown(sample.trajectories), "handle": len(self._kept) - 1}
+        return {"batch": shown(sample.trajectories, policy=self.policy), "handle": len(self._kept) - 1}
 
     def _branches(self, number: Any, rollout: AnyArray, step: AnyArray) -> dict[str, Any]:
         kept, index = self._of(number), self._index(number, rollout)
@@ -171,12 +189,14 @@ class Desk:
 
     def _rows(self, number: Any, index: AnyArray) -> dict[str, Any]:
         kept, rows = self._of(number), self._index(number, index)
+        self._small(len(rows))
         return self._keep(kept.sample.rows(rows), [kept.lineage[i] for i in rows.tolist()])
 
     def _join(self, numbers: Any) -> dict[str, Any]:
         parts = [self._of(number) for number in numbers]
         if not parts:
             raise CreditEnvsError("join: expected at least one batch")
+        self._small(sum(part.sample.trajectories.n_rollouts for part in parts))
         return self._keep(stack([p.sample for p in parts]), [line for p in parts for line in p.lineage])
 
     def _index(self, number: Any, index: AnyArray) -> Tensor:
@@ -196,14 +216,20 @@ class Desk:
     def _need(self, number: Any, name: Any, *arguments: Any) -> Any:
         kept = self._of(number)
         check_need(name)
+        if name == BLIND and not self.policy:
+            raise CreditEnvsError(
+                f"need {name!r}: says what the policy's probabilities are; ask for {POLICY!r} as well"
+            )
         if name not in CALLABLE:
             return out(kept.provided[name])
         inside = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
         if name in METERED:
             self._check_metered(kept, name, inside)
+        else:
+            _check_free(name, inside)
         found = kept.provided[name](*inside)
         if isinstance(found, Trajectories):
-            return {"batch": shown(found), "handle": None}
+            return {"batch": shown(found, policy=self.policy), "handle": None}
         return out(found)
 
     def _check_metered(self, kept: Kept, name: str, arguments: list[Any]) -> None:
@@ -211,13 +237,24 @@ class Desk:
             rollout, step, times = arguments[0], arguments[1], arguments[2]
             self._inside(kept, self._index(self._kept.index(kept), np.asarray(rollout)), step)
             check_range("k", times, 1, 1 << 20, integer=True)
-            if name == "search" and len(arguments) > 5 and arguments[5]:
-                raise CreditEnvsError("search: statistics of all nodes are not handed out")
             self._afford(len(rollout) * int(times))
             return
         size = max(2, kept.sample.trajectories.n_rollouts // kept.sample.trajectories.n_groups)
         check_range("groups", arguments[0], 1, self.budget, integer=True)
-        self._afford(int(arguments[0]) * (size if name == "fresh" else 1))
+        rollouts = int(arguments[0]) * (size if name == "fresh" else 1)
+        self._afford(rollouts)
+        self._small(rollouts)
+
+
+def _check_free(name: str, arguments: list[Any]) -> None:
+    """Checks questions that cost no steps: they may not ask for truth, nor for more than fits."""
+    if name == "labels" and (arguments[0] in _TRUTHS or str(arguments[0]).endswith("_action")):
+        raise CreditEnvsError(
+            f"label {arguments[0]!r}: names the right action, which is truth; entries may not ask for it"
+        )
+    size = arguments[0].numel() if name == "text" else prod(arguments[1:]) if name == "noise" else 0
+    if size > _MOST_ENTRIES:
+        raise CreditEnvsError(f"{name}: {size} are too many at once")
 
 
 def check_need(name: Any) -> None:
@@ -233,11 +270,12 @@ def check_need(name: Any) -> None:
         raise CreditEnvsError(f"need {name!r}: hands out truth, which no real system has; entries may not ask for it")
 
 
-def shown(batch: Trajectories) -> dict[str, Any]:
-    """Returns what a method sees of rollouts: observations, actions, rewards, and what it may know of the policy."""
-    return {
-        name: None if value is None else value.cpu().numpy() for name, value in vars(batch).items() if name[0] != "_"
-    }
+def shown(batch: Trajectories, *, policy: bool) -> dict[str, Any]:
+    """Returns what a method sees of rollouts: observations, actions, rewards; with ``policy``, how likely actions were."""
+    fields = {k: None if v is None else v.cpu().numpy() for k, v in vars(batch).items() if k[0] != "_"}
+    if not policy:
+        fields |= {name: np.full_like(fields[name], np.nan) for name in ("policy_table", "log_prob")}
+    return fields
 
 
 def out(value: Any) -> Any:
@@ -245,5 +283,6 @@ def out(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.cpu().numpy()
     if isinstance(value, SearchResult):
-        return {name: out(getattr(value, name)) for name in ("q", "visits", "value")}
+        nodes = None if value.nodes is None else {name: out(one) for name, one in vars(value.nodes).items()}
+        return {**{name: out(getattr(value, name)) for name in ("q", "visits", "value")}, "nodes": nodes}
     return value

@@ -21,11 +21,12 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.config import provenance
 from credit_envs.evaluation.providers import METERED
 from credit_envs.leaderboard import scoring
-from credit_envs.leaderboard.desk import Desk, check_need
+from credit_envs.leaderboard.desk import BLIND, Desk, check_need
 from credit_envs.leaderboard.records import Episodes
 from credit_envs.leaderboard.room import Room, asked
 from credit_envs.leaderboard.scoring import Stage
 from credit_envs.leaderboard.tracks import GROUP_SIZE, Board, Cell
+from credit_envs.leaderboard.worker import POLICY
 from credit_envs.table.mdp import TabularMDP
 
 SOURCE_BYTES = 1 << 16
@@ -35,6 +36,7 @@ MANIFEST, SOURCE, EPISODES, POLICIES = "manifest.json", "method.py", "episodes.p
 
 _FEWEST_GROUPS = 2
 _PROBE_SEED = 1 << 52
+_MOST_MODEL_CALLS = 1000
 _MOST_TIMES_BUDGET = 64
 """What a method that is given rollouts may spend at most: two groups are scored, whatever they cost."""
 
@@ -50,12 +52,14 @@ class Method:
         function: name of its function.
         form: ``batch`` or ``sampler``.
         needs: what it asks for.
+        model_calls: evaluations of a critic, a reward model or a judge per step, as its file states them.
     """
 
     source: str
     function: str
     form: str
     needs: tuple[str, ...]
+    model_calls: float = 0.0
 
     @property
     def sub_track(self) -> str:
@@ -74,7 +78,7 @@ class Run:
 
     Attributes:
         cells: cell → its records.
-        spent: cell → ``env_steps``, ``policy_calls``, ``seconds``.
+        spent: cell → what it cost, see :data:`~credit_envs.leaderboard.manifest.SPENT`.
         inside: how its process was confined.
     """
 
@@ -109,12 +113,17 @@ def method_of(room: Room, source: str, function: str) -> Method:
         found = asked(line, {"what": "form", "source": source, "function": function}, _nothing)
     if not isinstance(found, dict) or found.get("form") not in ("batch", "sampler"):
         raise CreditEnvsError("method: has no form")
-    needs = tuple(str(name) for name in found.get("needs", ()))
-    if found["form"] == "sampler" and needs:
-        raise CreditEnvsError(f"method: estimate(sampler) asks its sampler; it cannot declare {', '.join(needs)}")
-    for name in needs:
+    needs, calls = tuple(str(name) for name in found.get("needs", ())), found.get("model_calls", 0)
+    asked_for = [name for name in needs if name != POLICY]
+    if found["form"] == "sampler" and asked_for:
+        raise CreditEnvsError(f"method: estimate(sampler) asks its sampler; it cannot declare {', '.join(asked_for)}")
+    for name in asked_for:
         check_need(name)
-    return Method(source, function, found["form"], needs)
+    if BLIND in needs and POLICY not in needs:
+        raise CreditEnvsError(f"method: {BLIND} says what the policy's probabilities are; declare {POLICY} as well")
+    if not isinstance(calls, int | float) or isinstance(calls, bool) or not 0 <= calls <= _MOST_MODEL_CALLS:
+        raise CreditEnvsError(f"method: MODEL_CALLS={calls!r}, expected a number per step in [0, {_MOST_MODEL_CALLS}]")
+    return Method(source, function, found["form"], needs, float(calls))
 
 
 def _nothing(what: str, _: list[Any]) -> Any:
@@ -129,7 +138,8 @@ def play(
     Returns:
         Its records, and what it spent.
     """
-    desk = Desk(stage.sampler(seed), budget if method.form == "sampler" else _MOST_TIMES_BUDGET * budget, stage.values)
+    most = budget if method.form == "sampler" else _MOST_TIMES_BUDGET * budget
+    desk = Desk(stage.sampler(seed), most, stage.values, policy=POLICY in method.needs)
     task = {
         "what": "estimate",
         "source": method.source,
@@ -144,9 +154,10 @@ def play(
     with room.child() as line:
         found = desk.taken(asked(line, task, desk.answer))
     meter = desk.sampler.meter
-    extra = int(found.steps[-1]) if "blind_log_prob" in method.needs else 0
-    spent = {"env_steps": float(meter.env_steps), "policy_calls": float(meter.policy_calls + extra)}
-    return found, {**spent, "seconds": time.perf_counter() - began}
+    steps = int(found.steps[-1])
+    calls = meter.policy_calls + (steps if BLIND in method.needs else 0)
+    spent = {"env_steps": meter.env_steps, "policy_calls": calls, "model_calls": steps * method.model_calls}
+    return found, {**{k: float(v) for k, v in spent.items()}, "seconds": time.perf_counter() - began}
 
 
 def run(
@@ -210,10 +221,20 @@ def score_all(
 
 def summary(records: Sequence[Mapping[str, Any]], board: Board) -> dict[str, Any]:
     """Returns the scores that a manifest states: over all cells, and cell by cell."""
-    return {
+    found = {
         "overall": {name: asdict(found) for name, found in scoring.overall(records, board).items()},
         "cells": [asdict(row) for row in scoring.rows(records, board)],
     }
+    return dict(shortened(found))
+
+
+def shortened(value: Any) -> Any:
+    """Returns scores with 8 significant digits, which is more than differs between machines."""
+    if isinstance(value, Mapping):
+        return {key: shortened(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [shortened(one) for one in value]
+    return float(f"{value:.8g}") if isinstance(value, float) else value
 
 
 def revision(path: Path) -> str:

@@ -40,11 +40,13 @@ class Season:
         name: such as ``0``.
         sha256: hash of the secret, published ahead.
         secret: hexadecimal, None while it is one.
+        published: whether everybody can read it, so that the instances hide nothing any more.
     """
 
     name: str
     sha256: str
     secret: str | None = None
+    published: bool = False
 
 
 def new_season(name: str, folder: Path, secret_file: Path) -> Season:
@@ -80,7 +82,7 @@ def open_season(published: Path, secret_file: Path | None = None) -> Season:
     try:
         stated = json.loads(published.read_text())
         given = secret_file.read_text().strip() if secret_file is not None else stated.get("secret")
-        season = Season(str(stated["name"]), str(stated["sha256"]), given)
+        season = Season(str(stated["name"]), str(stated["sha256"]), given, "secret" in stated)
         right = given is not None and commitment(given) == season.sha256
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise CreditEnvsError(f"season {published}: unreadable ({type(error).__name__}: {error})") from error

@@ -12,8 +12,10 @@ from typing import Any
 from credit_envs.errors import CreditEnvsError
 from credit_envs.leaderboard.tracks import TRACKS, Cell
 
-SCHEMA = 1
-_SPENT = ("env_steps", "policy_calls", "seconds")
+SCHEMA = 2
+SPENT = ("env_steps", "policy_calls", "model_calls", "seconds")
+"""What a cell may cost; see :class:`~credit_envs.evaluation.prices.Spending`."""
+
 _MOST_WORDS = 2000
 
 
@@ -38,7 +40,7 @@ class Manifest:
         command: what made the entry.
         provenance: versions.
         tables: environment → fingerprint.
-        spent: cell → ``env_steps``, ``policy_calls``, ``seconds``.
+        spent: cell → :data:`SPENT`.
         scores: what it states to have scored.
     """
 
@@ -63,9 +65,14 @@ class Manifest:
 
     def as_json(self) -> str:
         """Returns the manifest as its file holds it."""
-        spent = [[c.environment, c.policy, c.seed, *(one[k] for k in _SPENT)] for c, one in self.spent.items()]
+        spent = [[c.environment, c.policy, c.seed, *(one[k] for k in SPENT)] for c, one in self.spent.items()]
         stated = {**vars(self), "schema": SCHEMA, "spent": spent, "needs": list(self.needs)}
-        return json.dumps(stated, indent=1, default=dict)
+        return in_lines(stated)
+
+
+def in_lines(stated: Mapping[str, Any]) -> str:
+    """Returns JSON with one line per key: small, and a change shows where it is."""
+    return "{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v, default=dict)}" for k, v in stated.items()) + "\n}\n"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -82,7 +89,7 @@ def read_manifest(path: Path) -> Manifest:
         raise CreditEnvsError(f"{path.name}: expected an object of schema {SCHEMA}")
     fields = Manifest.__dataclass_fields__
     unknown = [key for key in stated if key not in fields]
-    missing = [key for key, one in fields.items() if one.type != "x" and key not in stated]
+    missing = [key for key in fields if key not in stated]
     if unknown or missing:
         raise CreditEnvsError(f"{path.name}: unknown {unknown or 'nothing'}, missing {missing or 'nothing'}")
     for key in fields:
@@ -103,10 +110,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _spent(name: str, line: Any) -> tuple[Cell, dict[str, float]]:
-    if not isinstance(line, list) or len(line) != 3 + len(_SPENT):
-        raise CreditEnvsError(f"{name}: a line of spent is not environment, policy, seed, {', '.join(_SPENT)}")
+    if not isinstance(line, list) or len(line) != 3 + len(SPENT):
+        raise CreditEnvsError(f"{name}: a line of spent is not environment, policy, seed, {', '.join(SPENT)}")
     environment, policy, seed, *numbers = line
     right = isinstance(environment, str) and isinstance(policy, str) and isinstance(seed, int)
     if not right or not all(isinstance(x, int | float) and math.isfinite(x) and x >= 0 for x in numbers):
         raise CreditEnvsError(f"{name}: a line of spent holds something else than names and numbers from 0")
-    return Cell(environment, policy, seed), dict(zip(_SPENT, map(float, numbers), strict=True))
+    return Cell(environment, policy, seed), dict(zip(SPENT, map(float, numbers), strict=True))

@@ -31,8 +31,10 @@ OFFERED = (
     "credit",
     "weights",
     "losses",
-    "rewards/turns",
+    "rewards/agent_prm",
     "rewards/information",
+    "rewards/mcts",
+    "rewards/turns",
     "leaderboard/worker",
     "leaderboard/pupil",
 )
@@ -248,5 +250,5 @@ def asked(line: Line, task: dict[str, Any], answer: Any) -> Any:
             line.send({"value": answer(said["ask"], said["arguments"])})
         except CreditEnvsError as error:
             line.send({"error": str(error)})
-        except (TypeError, ValueError, KeyError, IndexError, RuntimeError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, RuntimeError, AttributeError, MemoryError) as error:
             line.send({"error": f"{said['ask']}: {type(error).__name__}: {error}"})

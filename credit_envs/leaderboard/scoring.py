@@ -18,15 +18,16 @@ from credit_envs import registry
 from credit_envs.arrays import Floats
 from credit_envs.credit.grpo import dr_grpo, rloo
 from credit_envs.evaluation.config import CEILING
-from credit_envs.evaluation.prices import PRICE_LISTS, Prices, Spending
+from credit_envs.evaluation.prices import PRICE_LISTS, Spending
 from credit_envs.evaluation.providers import Provided
+from credit_envs.evaluation.replicate import stale
 from credit_envs.evaluation.scores import Control, GradientFrame, score_credit, score_gradient
-from credit_envs.evaluation.summary import Interval, Replicates, Row, summarise
+from credit_envs.evaluation.summary import CEILING_MIN, Interval, Replicates, Row, equivalents, interval, summarise
 from credit_envs.leaderboard.records import Episodes
 from credit_envs.leaderboard.replay import replay
 from credit_envs.leaderboard.tracks import GROUP_SIZE, Board
 from credit_envs.oracle.control import Rung, ladder
-from credit_envs.oracle.evaluation import Values, evaluate
+from credit_envs.oracle.evaluation import Values, evaluate, expected_return
 from credit_envs.oracle.gradient import exact_gradient
 from credit_envs.oracle.measure import spread
 from credit_envs.sampling.sampler import Sampler
@@ -40,6 +41,7 @@ LEAST, MOST = 0.01, 100.0
 """GRPO-equivalents are held within these in means over cells; undefined ones count as the least."""
 
 _FEWEST = 4
+_STRAY = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +72,10 @@ class Stage:
 
 
 def stages(environment: str, table: TabularMDP, board: Board) -> list[Stage]:
-    """Returns the stages of an environment, one per policy of its ladder."""
+    """Returns the stages of an environment, one per policy of its ladder, or the strayed one."""
     found = []
-    for rung in ladder(table, board.levels):
+    rungs = [strayed(table)] if board.strayed else ladder(table, board.levels)
+    for rung in rungs:
         steps = spread(table, rung.policy).expected_steps
         gradient = torch.from_numpy(exact_gradient(table, rung.policy))
         plain = gradient
@@ -81,6 +84,16 @@ def stages(environment: str, table: TabularMDP, board: Board) -> list[Stage]:
         groups = max(_FEWEST, round(board.budget / (GROUP_SIZE * steps)))
         found.append(Stage(environment, table, rung, evaluate(table, rung.policy), gradient, plain, groups))
     return found
+
+
+def strayed(table: TabularMDP) -> Rung:
+    """Returns a policy with strong preferences that say nothing about value: random logits of deviation 1.5.
+
+    Policies of the ladder were trained by exact gradients, so their log-probabilities tell good actions from bad ones. A
+    method that reads them instead of the returns has nothing to read here.
+    """
+    policy = stale(ladder(table, (0.0,))[0].policy, _STRAY)
+    return Rung("strayed", policy, expected_return(table, policy), float("nan"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,7 +110,7 @@ def score(stage: Stage, seed: int, episodes: Episodes, spent: Mapping[str, float
         stage: where it was played.
         seed: seed of the cell.
         episodes: what was played and claimed.
-        spent: ``env_steps``, ``policy_calls`` and ``seconds`` of the entry.
+        spent: what the entry cost, see :data:`~credit_envs.leaderboard.manifest.SPENT`.
 
     Returns:
         Flat records of the entry, the unit and the ceiling.
@@ -113,7 +126,7 @@ def score(stage: Stage, seed: int, episodes: Episodes, spent: Mapping[str, float
     own = _Frame(stage, seed, played, controlled=False) if own_rollouts else frame
     credit = torch.from_numpy(episodes.padded(episodes.credit).astype(np.float64))
     steps = float(mask.sum())
-    sampled = {"env_steps": steps, "policy_calls": steps, "seconds": 0.0}
+    sampled = {"env_steps": steps, "policy_calls": steps, "model_calls": 0.0, "seconds": 0.0}
     advantage = frame.provided["advantage"]
     scored = {
         ENTRY: own.score(credit, spent),
@@ -150,13 +163,7 @@ class _Frame:
 
     def score(self, credit: torch.Tensor, spent: Mapping[str, float]) -> dict[str, Any]:
         """Returns costs and moments of a credit float64 ``[N, T]``."""
-        spending = Spending(
-            env_steps=float(spent["env_steps"]),
-            policy_calls=float(spent["policy_calls"]),
-            model_calls=0.0,
-            trained_steps=float(self.sample.trajectories.mask.sum()),
-            seconds=float(spent["seconds"]),
-        )
+        spending = Spending(**spent, trained_steps=float(self.sample.trajectories.mask.sum()))
         return {
             **asdict(spending),
             **asdict(score_gradient(self.frame, credit, self.controls)),
@@ -188,36 +195,16 @@ def overall(records: Sequence[Mapping[str, Any]], board: Board, resamples: int =
             Replicates(sorted(by_name[name], key=lambda r: int(r["seed"]))) for name in (ENTRY, "unit", CEILING)
         )
         for price, prices in PRICE_LISTS.items():
-            value = _equivalents(own, unit, prices, board.budget, draw)
+            value = equivalents(own, unit, prices, board.budget, draw)
             found.setdefault(price, []).append(np.log(np.clip(np.nan_to_num(value, nan=LEAST), LEAST, MOST)))
-        top = _equivalents(ceiling, unit, PRICE_LISTS["simulator"], board.budget, draw)
-        mine = np.nan_to_num(_equivalents(own, unit, PRICE_LISTS["simulator"], board.budget, draw), nan=0.0)
-        found.setdefault("headroom", []).append(np.where(top > 1.1, (mine - 1) / np.maximum(top - 1, 0.1), np.nan))
-        projection, square, _, target = own.moments(draw)
-        size = np.sqrt(target * square)
-        found.setdefault("cosine", []).append(np.where(size > 0, projection / np.where(size > 0, size, 1), 0))
-        found.setdefault("pearson", []).append(_pearson(own, draw))
+        top, mine = (equivalents(one, unit, PRICE_LISTS["simulator"], board.budget, draw) for one in (ceiling, own))
+        share = (np.nan_to_num(mine, nan=0.0) - 1) / np.maximum(top - 1, CEILING_MIN - 1)
+        found.setdefault("headroom", []).append(np.where(top > CEILING_MIN, share, np.nan))
+        found.setdefault("cosine", []).append(np.nan_to_num(own.cosine(draw), nan=0.0))
+        found.setdefault("pearson", []).append(np.nan_to_num(own.pearson(draw), nan=0.0))
         found.setdefault("cost", []).append(np.log(own.mean("env_steps", draw) / own.mean("trained_steps", draw)))
     logs = {*PRICE_LISTS, "cost"}
     return {
-        name: _interval(np.exp(np.mean(values, axis=0)) if name in logs else np.nanmedian(values, axis=0))
+        name: interval(np.exp(np.mean(values, axis=0)) if name in logs else np.nanmedian(values, axis=0))
         for name, values in found.items()
     }
-
-
-def _equivalents(own: Replicates, unit: Replicates, prices: Prices, budget: float, draw: Any) -> Floats:
-    own_cost, unit_cost = prices.cost(own.spending(draw)), prices.cost(unit.spending(draw))
-    groups = budget / unit.spending(draw).env_steps
-    return own.quality(groups * unit_cost / own_cost, draw) / unit.quality(groups, draw)
-
-
-def _pearson(own: Replicates, draw: Any) -> Floats:
-    steps = own.mean("steps", draw)
-    cc, aa, ca, c, a = (own.mean(key, draw) / steps for key in ("cc", "aa", "ca", "c", "a"))
-    size = np.sqrt(np.maximum((cc - c**2) * (aa - a**2), 0))
-    return np.asarray(np.where(size > 0, (ca - c * a) / np.where(size > 0, size, 1), 0))
-
-
-def _interval(values: Floats) -> Interval:
-    low, high = np.nanquantile(values[1:], [0.025, 0.975])
-    return Interval(float(values[0]), float(low), float(high))

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from credit_envs.errors import CreditEnvsError
+from credit_envs.leaderboard.case import Report
 from credit_envs.leaderboard.entry import MANIFEST, checked_name
+from credit_envs.leaderboard.form import digest
 from credit_envs.leaderboard.manifest import Manifest, read_manifest
-from credit_envs.leaderboard.verify import Report, digest
 from credit_envs.table.storage import write_atomically
 
 _SUFFIX = ".verified.json"

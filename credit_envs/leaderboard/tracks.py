@@ -1,6 +1,6 @@
 """What is played for: tracks, and boards, which fix a suite's environments, budgets, policies and seeds.
 
-estimator  the policy is given, and the method says how much each action changed the return. Two sub-tracks: ``fixed`` methods
+estimator  policies are given, and the method says how much each action changed the return. Two sub-tracks: ``fixed`` methods
            get rollouts in groups of 8 and nothing else; ``open`` ones spend the same budget as they like (continuations,
            search, fresh groups, forks, or rollouts of their own).
 learner    the method trains a policy within a budget of environment steps; the policy is scored by its exact return.
@@ -33,14 +33,16 @@ class Board:
         learner_budget: environment steps per (environment, seed) of the learner track.
         levels: policies whose credit is scored, as shares of the way from uniform to optimal play.
         seeds: all of them are mandatory, numbered from 0.
+        strayed: play a policy of random preferences instead of those levels (a check, never a score).
     """
 
     suite: str
     environments: tuple[str, ...]
-    budget: int = 20_000
-    learner_budget: int = 200_000
+    budget: int = 3_000
+    learner_budget: int = 100_000
     levels: tuple[float, ...] = (0.0, 0.5, 0.9)
     seeds: int = FEWEST_SEEDS
+    strayed: bool = False
 
 
 SMALL: Mapping[str, Board] = {
@@ -54,8 +56,8 @@ SMALL: Mapping[str, Board] = {
             "credit/Household-v0",
             "credit/FrozenLake-v0",
         ),
-        budget=4_000,
-        learner_budget=40_000,
+        budget=1_000,
+        learner_budget=20_000,
     ),
 }
 """Boards that are not simply a suite of the registry: small enough for a laptop and for the tests."""

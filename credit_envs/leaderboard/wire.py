@@ -125,7 +125,10 @@ class Line:
         parts, left = [], n
         while left:
             if self._deadline is not None:
-                self.end.settimeout(max(1e-3, self._deadline - time.monotonic()))
+                remaining = self._deadline - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError("the line's time is up")
+                self.end.settimeout(remaining)
             part = self.end.recv(min(left, 1 << 20))
             if not part:
                 raise EOFError("the other end is closed")

@@ -8,6 +8,10 @@ A method has one of two forms:
 
     estimate(batch, *, needs) → credit [N, T]       on rollouts that it is given
     estimate(sampler) → (batch, credit [N, T])      on rollouts that it draws itself, or a list of such pairs
+
+The policy's own probabilities (``policy_table``, ``log_prob``) are NaN unless the method asks for ``policy``, in either form:
+a trained policy prefers what was good, so they are half an answer. A method that evaluates critics, reward models or judges
+says how many per step in a constant of its file, ``MODEL_CALLS``.
 """
 
 from __future__ import annotations
@@ -33,6 +37,9 @@ from credit_envs.sampling.trajectories import Trajectories
 
 CALLABLE = ("continuations", "fresh", "demonstrations", "search", "text", "labels", "noise")
 """Needs that are functions; the others are values."""
+
+POLICY = "policy"
+"""What a method asks for that reads the given policy's own probabilities, float64 ``[rows, A]``."""
 
 _HANDLE = "_handle"
 
@@ -121,7 +128,10 @@ class _Needs(Asking):
 
     def given(self, names: Sequence[str]) -> dict[str, Any]:
         """Returns what a method asked for."""
-        return {name: getattr(self, name) if name in CALLABLE else self._need(name) for name in names}
+        values = {
+            name: self._ask(name) if name == POLICY else self._need(name) for name in names if name not in CALLABLE
+        }
+        return {name: values[name] if name in values else getattr(self, name) for name in names}
 
     def _need(self, name: str, *arguments: Any) -> Any:
         return self._ask("need", _handle(self._batch), name, *arguments)
@@ -170,16 +180,18 @@ def load(source: str, function: str) -> Callable[..., Any]:
 
 
 def form(function: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the form of a method and its needs: keyword-only parameters without default."""
+    """Returns the form of a method, its needs (keyword-only parameters without default), and its stated model calls."""
     parameters = inspect.signature(function).parameters.values()
     needs = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     first = next(iter(parameters), None)
-    return {"form": "sampler" if first is not None and first.name == "sampler" else "batch", "needs": needs}
+    kind = "sampler" if first is not None and first.name == "sampler" else "batch"
+    return {"form": kind, "needs": needs, "model_calls": getattr(sys.modules["method"], "MODEL_CALLS", 0)}
 
 
 def _estimate(line: Line, function: Callable[..., Any], task: dict[str, Any]) -> Any:
     if task["form"] == "sampler":
-        found = function(Sampler(line, task["budget"]))
+        sampler = Sampler(line, task["budget"])
+        found = function(sampler, **{name: sampler._ask(name) for name in task["needs"]})
         pairs = found if isinstance(found, list) else [found]
         return [[_handle(batch), _credit(credit, batch.mask)] for batch, credit in pairs]
     batch = _rich(task["given"])
