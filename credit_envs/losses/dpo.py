@@ -23,6 +23,9 @@ from torch.nn.functional import logsigmoid
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.sampling.trajectories import Trajectories
 
+_ROUNDING = 1e-9
+"""Returns that differ by less are equal sums in another order."""
+
 
 def dpo(log_prob: Tensor, batch: Trajectories, credit: Tensor, beta: float = 0.1) -> Tensor:
     """Returns DPO's loss over rows in pairs, a float64 scalar.
@@ -66,7 +69,7 @@ def online_dpo(log_prob: Tensor, batch: Trajectories, credit: Tensor, beta: floa
     for apart in range(1, int(torch.bincount(group).max())):
         gap = returns[apart:] - returns[:-apart]
         margins.append(beta * gap.sign() * (moved[apart:] - moved[:-apart]))
-        valid.append((group[apart:] == group[:-apart]) & (gap != 0))
+        valid.append((group[apart:] == group[:-apart]) & (gap.abs() > _ROUNDING))
     return _mean_loss(torch.cat(margins), torch.cat(valid))
 
 
