@@ -125,7 +125,7 @@ def rows(recipe: str) -> list[str]:
         share = f"{one.headroom:.0%}" if isfinite(one.headroom) else "–"
         policy = one.policy if one.policy == "uniform" else f"{float(one.policy):.0%}"
         cells = [
-            f"`{recipe}`",
+            recipe,
             short(one.environment),
             policy,
             *worth,
