@@ -202,8 +202,8 @@ def learning(told: Mapping[str, Rows]) -> str:
     fastest = ", ".join(f"{_FAMILY[family]} {sum(own)} of {len(own)}" for family, own in count.items())
     return (
         "## Learning speed\n\nSame environment, only the grain changed; ten tabular learners each, two groups per update; "
-        "speed is the mean of the curve of exact normalised returns ([data](data/learning.csv)). Rank correlation of speed with "
-        "the worth that the surface predicts, inside places (task, structure, k):\n\n"
+        "speed is the mean of the curve of exact normalised returns ([data](data/learning.csv)). Rank correlation of speed "
+        "with the worth that the surface predicts, inside places (task, structure, k):\n\n"
         + table(("estimator", "points", "places", "rank correlation"), ranks)
         + f"\nThe unit's grain is fastest, or as fast, in at least 95 % of redrawn learners in: {fastest}.\n\n"
         "## Where the principle predicts failure\n\nThe same learners: a finer or coarser grain minus the unit's, same place "

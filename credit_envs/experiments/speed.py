@@ -22,7 +22,7 @@ from credit_envs.experiments.dataset import finished
 from credit_envs.experiments.surface import predicted_grain
 from credit_envs.experiments.tables import read_csv, save, save_json
 from credit_envs.experiments.trials_grain import ALARMS
-from credit_envs.report.learning import Pairs, correlation
+from credit_envs.report.agreement import Pairs, correlation
 
 UPDATE = "4"
 """Budget of the surface, in groups of the unit, at which learning is predicted."""
@@ -91,7 +91,7 @@ def agreement(found: Sequence[Learnt], surface: Sequence[Mapping[str, str]]) -> 
         credit = np.array([worth[_key(one)] for one in own])
         pairs = Pairs([one.grain for one in own], [one.place for one in own], credit, [one.speed for one in own], 0)
         if len(set(pairs.environment)) > 1:
-            rank = correlation(pairs, within=True)
+            rank = correlation(pairs, within=True, resamples=_RESAMPLES)
             row = {"family": family, "points": len(own), "places": len(set(pairs.environment))}
             out.append({**row, "rank": [rank.value, rank.low, rank.high]})
     return out

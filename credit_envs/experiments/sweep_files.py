@@ -40,6 +40,7 @@ KINDS: Mapping[str, Any] = {"cells": Cell, "trials": Trial}
 """What a table of a sweep file can be."""
 
 _TABLE = ("let", "vary")
+_PAIRS = {"axes", "settings"}
 _WHOLE = re.compile(r"\{(\w+)\}")
 
 
@@ -67,13 +68,19 @@ def load_sweep(source: str | Path) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise CreditEnvsError(f"sweep={path.name!r}: not TOML: {error}") from None
     common = told.pop("fields", {})
+    for field in common:
+        if not any(field in _fields(kind) for kind in KINDS.values()):
+            raise unknown(
+                f"sweep={path.name!r}: field", field, [name for kind in KINDS.values() for name in _fields(kind)]
+            )
     name, about = str(told.pop("name", path.stem)), str(told.pop("about", ""))
     cells: list[Work] = []
     for kind, tables in told.items():
         if kind not in KINDS:
             raise unknown(f"sweep={path.name!r}: table", kind, KINDS)
         for table in tables:
-            cells += _expanded(path.name, KINDS[kind], {**common, **table})
+            shared = {name: value for name, value in common.items() if name in _fields(KINDS[kind])}
+            cells += _expanded(path.name, KINDS[kind], {**shared, **table})
     if not cells:
         raise CreditEnvsError(
             f"sweep={path.name!r}: holds no cells, expected tables {', '.join(f'[[{k}]]' for k in KINDS)}"
@@ -81,8 +88,12 @@ def load_sweep(source: str | Path) -> Sweep:
     return Sweep(name, about, tuple(cells))
 
 
+def _fields(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
 def _expanded(file: str, kind: Any, table: Mapping[str, Any]) -> Iterator[Work]:
-    known = {field.name for field in dataclasses.fields(kind)}
+    known = _fields(kind)
     for name in table:
         if name not in known and name not in _TABLE:
             raise unknown(f"sweep={file!r}: field", name, [*known, *_TABLE])
@@ -93,7 +104,12 @@ def _expanded(file: str, kind: Any, table: Mapping[str, Any]) -> Iterator[Work]:
         fields = {name: value for name, value in table.items() if name in known}
         fields |= {name: value for name, value in values.items() if name in known}
         filled = {name: _filled(file, value, values) for name, value in fields.items()}
-        filled |= {name: tuple(filled[name].items()) for name in ("axes", "settings") if name in filled}
+        for name in _PAIRS & set(filled):
+            if not isinstance(filled[name], Mapping):
+                raise CreditEnvsError(
+                    f"sweep={file!r}: {name}={filled[name]!r}, expected a table such as {{ slip = 0.2 }}"
+                )
+            filled[name] = tuple(filled[name].items())
         if "estimators" in filled:
             each = [one for form in fields["estimators"] for one in _each(file, form, values)]
             filled["estimators"] = tuple(dict.fromkeys(each))
