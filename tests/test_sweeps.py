@@ -183,9 +183,11 @@ def test_shipped_sweeps_are_well_formed():
     for name in shipped():
         for cell in load_sweep(name).cells:
             cell.check()
-    seeds = {
-        s for cell in load_sweep("granularity").cells for s in range(cell.first_seed, cell.first_seed + cell.seeds)
-    }
+    points, seeds = Counter(), set()
+    for cell in load_sweep("granularity").cells:
+        points[cell.axes, cell.level] += cell.seeds
+        seeds |= set(range(cell.first_seed, cell.first_seed + cell.seeds))
+    assert set(points.values()) == {20}
     assert not seeds & set(range(10))  # the quick run's
     with pytest.raises(CreditEnvsError, match="granularity-quick"):
         load_sweep("granular")
