@@ -6,7 +6,8 @@
 (obs, reward, terminated, truncated, info). Finished episodes start anew in the same step; ``info["action_mask"]`` int32
 ``[N, A]`` says what is admissible. ``observation`` is a view: ``state`` (observation ids), ``grid``, ``text``. A policy has
 ``probabilities(obs, mask)`` → ``[n, A]`` for a batch of observations, or ``act(obs)`` → action, which is asked once per
-observation. Policies have no memory.
+observation. Policies have no memory. :class:`Episodes` plays a table of probabilities and returns batches that every
+estimator of the package reads.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from credit_envs.arrays import AnyArray
 from credit_envs.leaderboard.wire import Line
+from credit_envs.sampling.trajectories import Trajectories
 
 _CHUNK = 4096
 
@@ -63,10 +66,88 @@ class RemoteEnv:
         return answer["value"]
 
 
+class Episodes:
+    """Plays a policy over observation ids, and returns finished episodes as a batch; unfinished ones go on next time.
+
+    Args:
+        env: of the view ``state``.
+        seed: of the actions.
+    """
+
+    def __init__(self, env: RemoteEnv, seed: int) -> None:
+        self.env, self._luck = env, np.random.default_rng(seed)
+        self._open: list[list[tuple[int, int, float, float]]] = [[] for _ in range(env.num_envs)]
+        self._admitted = np.ones((env.n_obs, env.n_actions))
+        obs, info = env.reset()
+        self._seen = np.asarray(obs), info["action_mask"]
+
+    def batch(self, probability: AnyArray, rollouts: int) -> Trajectories:
+        """Plays until so many episodes have ended.
+
+        Args:
+            probability: float ``[n_obs, A]``; what is inadmissible is left out.
+            rollouts: number of episodes.
+
+        Returns:
+            At least so many rollouts. Those that began with the same observation form a group; ``policy_table`` float64
+            ``[n_obs, A]`` leaves out what was seen to be inadmissible.
+
+        Raises:
+            BudgetSpent: if the budget ends first.
+        """
+        done: list[list[tuple[int, int, float, float]]] = []
+        while len(done) < rollouts:
+            obs, mask = self._seen
+            self._admitted[obs] = mask > 0
+            chance = _normalised(probability[obs] * self._admitted[obs])
+            drawn = (chance.cumsum(axis=1) < self._luck.random((len(obs), 1))).sum(axis=1)
+            action = np.minimum(drawn, chance.shape[1] - 1)
+            after, reward, ended, _, info = self.env.step(action)
+            taken = chance[np.arange(len(obs)), action]
+            for lane, step in enumerate(
+                zip(obs.tolist(), action.tolist(), reward.tolist(), taken.tolist(), strict=True)
+            ):
+                self._open[lane].append(step)
+                if ended[lane]:
+                    done.append(self._open[lane])
+                    self._open[lane] = []
+            self._seen = np.asarray(after), info["action_mask"]
+        return _batch(done, _normalised(probability * self._admitted))
+
+
+def _normalised(rows: AnyArray) -> AnyArray:
+    return np.asarray(rows / np.maximum(rows.sum(axis=1, keepdims=True), 1e-300))
+
+
+def _batch(episodes: list[list[tuple[int, int, float, float]]], probability: AnyArray) -> Trajectories:
+    width = max(map(len, episodes))
+    columns = np.zeros((4, len(episodes), width))
+    for row, steps in enumerate(episodes):
+        columns[:, row, : len(steps)] = np.array(steps).T
+    mask = np.arange(width) < np.array([len(steps) for steps in episodes])[:, None]
+    obs, action, reward, taken = columns
+    _, group = np.unique(obs[:, 0], return_inverse=True)
+    put, blank = torch.from_numpy, torch.zeros(mask.shape, dtype=torch.int64)
+    seen, chosen = put(obs.astype(np.int64)), put(action.astype(np.int64))
+    return Trajectories(
+        obs=seen,
+        action=chosen,
+        log_prob=put(np.where(mask, np.log(np.maximum(taken, 1e-300)), 0.0)),
+        reward=put(reward),
+        mask=put(mask),
+        group=put(group.astype(np.int64)),
+        context=put(group.astype(np.int64)),
+        turn=blank,
+        segment=blank,
+        anchor=seen,
+        policy_row=seen,
+        policy_action=chosen,
+        policy_table=put(probability),
+    )
+
+
 def train(line: Line, function: Callable[..., Any], task: dict[str, Any]) -> AnyArray:
     """Trains, and returns the policy's probabilities float32 ``[n_obs, A]``."""
-    import torch
-
     torch.manual_seed(task["seed"])
     views: list[str] = []
 
