@@ -14,79 +14,87 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_SHOWN = (
+    ("revisit rate", "skin_rate", "share of rollouts in a skin of their own"),
+    ("horizon", "expected_steps", "steps of a rollout"),
+    ("perceptual dependence", "cue", "share of steps whose cue is in the picture only"),
+    ("observation noise", "paraphrases", "wordings of one state"),
+    ("aliasing", "aliasing", "share of looks that two states share"),
+    ("stochasticity", "slip", "probability of a slip"),
+    ("group size", "group_size", "rollouts per group"),
+    ("K", "", "continuations per state, K"),
+)
+"""Dials in their order: name, column that holds its setting (none: it is in the estimator's name), label of the axis."""
+
+_LOG = ("expected_steps", "group_size", "paraphrases", "")
+_COLOURS = (
+    *("#2a78d6", "#d95926", "#199e70", "#8c2f5a", "#b8860b", "#5b5bd6", "#1b1b1a", "#c2558f", "#6b8e23"),
+    *("#00868b", "#a0522d"),
+)
+_HIDDEN = {"dr_grpo", "exact", "unit"}
+_SINGLE = "vineppo(k=4)"
+
+
 def dial_lines(rows: Sequence[Mapping[str, Any]], path: Path, price: str = "simulator") -> Path:
-    """Draws worth along every dial: a panel per dial and task, a line per estimator."""
+    """Draws worth along every dial: a panel per dial and task, a line per estimator, all on one scale."""
     plt = pyplot("dials")
-    panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        panels.setdefault((str(row["dial"]), str(row["task"])), []).append(row)
-    hidden = {"dr_grpo", "exact", *(str(row["estimator"]) for row in rows if row["dial"] == "K")} - {"vineppo(k=4)"}
-    names = list(dict.fromkeys(str(row["estimator"]) for row in rows if row["estimator"] not in hidden))
-    colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
+    panels = [
+        (dial, task, [row for row in rows if (row["dial"], row["task"]) == (dial, task)])
+        for dial, *_ in _SHOWN
+        for task in dict.fromkeys(str(row["task"]) for row in rows if row["dial"] == dial)
+    ]
+    names = list(dict.fromkeys(str(row["estimator"]) for row in rows if row["dial"] != "K"))
+    colours = {name: _COLOURS[i] for i, name in enumerate(n for n in names if n not in _HIDDEN)}
     columns = 4
     lines = -(-len(panels) // columns)
     with plt.rc_context({**STYLE, "figure.facecolor": "white"}):
-        size = (3.0 * columns, 2.3 * lines + 1.0)
-        figure, grid = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
+        size = (3.2 * columns, 2.5 * lines + 1.0)
+        figure, grid = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False, sharey=True)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        for axes, ((dial, task), own) in zip(grid.flat, panels.items(), strict=False):
-            _dial_panel(axes, dial, task, own, colours)
+        for axes, (dial, task, own) in zip(grid.flat, panels, strict=False):
+            _panel(axes, dial, task, own, colours, price)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("worth, GRPO = 1", fontsize=8.5)
         handles = [plt.Line2D([], [], color=c, marker="o", markersize=4, label=n) for n, c in colours.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8.5)
-        figure.suptitle(f"Worth in GRPO-equivalents along every dial, {price} prices, 95 % intervals", fontsize=10.5)
+        figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+        figure.suptitle(
+            f"Worth in GRPO-equivalents along every dial, {price} prices, 95 % intervals over seeds", fontsize=10.5
+        )
         figure.savefig(path, dpi=130)
         plt.close(figure)
     return path
 
 
-_COLOURS = (
-    *("#2a78d6", "#d95926", "#199e70", "#8c2f5a", "#b8860b", "#5b5bd6", "#1b1b1a", "#c2558f", "#6b8e23"),
-    *("#00868b", "#a0522d"),
-)
-
-
-def _dial_panel(
-    axes: Axes,
-    dial: str,
-    task: str,
-    own: Sequence[Mapping[str, Any]],
-    colours: Mapping[str, str],
-    price: str = "simulator",
+def _panel(
+    axes: Axes, dial: str, task: str, own: Sequence[Mapping[str, Any]], colours: Mapping[str, str], price: str
 ) -> None:
-    known = {"task", "dial", "level", "estimator"}
-    axis = next((key for key in own[0] if key not in known and key in _AXES), None)
+    axis, label = next((axis, label) for name, axis, label in _SHOWN if name == dial)
     for name, colour in colours.items():
-        # Along K one line joins estimators that differ in it.
-        mine = [
-            row
+        points = sorted(
+            (_setting(row, axis), *(float(row[key]) for key in (price, f"{price} low", f"{price} high")))
             for row in own
-            if row["estimator"] == name or (axis is None and name == "vineppo(k=4)" and "k=" in str(row["estimator"]))
-        ]
-        if axis is None:
-            points = [(float(str(row["estimator"]).partition("k=")[2].rstrip(")")), row) for row in mine]
-        else:
-            points = [(float(row[axis]), row) for row in mine]
-        points = sorted(((x, row) for x, row in points if np.isfinite(row[price])), key=lambda point: point[0])
-        if not points:
-            continue
-        x = [p[0] for p in points]
-        axes.plot(x, [p[1][price] for p in points], color=colour, marker="o", markersize=3.5, linewidth=1.2)
-        axes.vlines(
-            x, [p[1][f"{price} low"] for p in points], [p[1][f"{price} high"] for p in points], color=colour, alpha=0.6
+            # Along K one line joins estimators that differ in it.
+            if row["estimator"] == name or (not axis and name == _SINGLE and "k=" in str(row["estimator"]))
         )
+        known = np.array([point for point in points if np.isfinite(point[1])]).reshape(-1, 4)
+        if len(known):
+            axes.plot(known[:, 0], known[:, 1], color=colour, marker="o", markersize=3.5, linewidth=1.2)
+            axes.vlines(known[:, 0], known[:, 2], known[:, 3], color=colour, alpha=0.6)
     axes.axhline(1, color=SOFT, linewidth=0.8)
     axes.set_yscale("log")
     axes.set_ylim(0.003, 30)
     axes.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
-    if axis in ("horizon", "group_size", "paraphrases") or axis is None:
+    ticks = sorted({_setting(row, axis) for row in own})
+    if axis in _LOG:
         axes.set_xscale("log", base=2)
-        ticks = sorted({float(row[axis]) for row in own}) if axis else [1, 2, 4, 8, 16]
-        axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        axes.set_xticks(ticks, [f"{x:.0f}" for x in ticks])
     axes.minorticks_off()
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelsize=8)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_title(f"{dial}, {task}", fontsize=9.5, loc="center")
+    axes.set_xlabel(label, fontsize=8.5)
 
 
-_AXES = ("skin_rate", "horizon", "cue", "paraphrases", "slip", "group_size")
+def _setting(row: Mapping[str, Any], axis: str) -> float:
+    return float(row[axis]) if axis else float(str(row["estimator"]).partition("k=")[2].rstrip(")"))

@@ -19,41 +19,34 @@ from credit_envs.experiments.dataset import finished
 ESTIMATORS = ("grpo", "gigpo(gamma=1)", "vineppo_k1", "vineppo(k=4)", "tree_grpo", "ppo_learned", "anchor_graph")
 """What is followed along every dial."""
 
+_PIVOTS = "credit/Pivots-v0?actions=2&credit=each&fillers={}&length={}"
 _LONG = {
-    8: "credit/Pivots-v0?actions=2&credit=each&fillers=0&length=8",
-    32: "credit/Pivots-v0?actions=2&credit=each&fillers=0&length=32",
-    100: "credit/Pivots-v0?actions=2&credit=each&fillers=0&length=100",
-    200: "credit/Pivots-v0?actions=2&credit=each&fillers=0&length=200",
-    1000: "credit/Pivots-v0?actions=2&credit=each&fillers=4&length=200",
+    # Up to 200 steps every step decides; of 1,000 steps one in five does.
+    "Pivots": [_PIVOTS.format(0, n) for n in (8, 32, 100, 200)] + [_PIVOTS.format(4, 200)],
+    "KeyRooms": [f"credit/KeyRooms-v0?horizon_factor=2.0&stage_reward=0.05&stages={n}" for n in (1, 4, 16)],
+    "KeyToDoor": [f"credit/KeyToDoor-v0?orchard={n}" for n in (10, 50, 150)],
+    "Household": [f"credit/Household-v0?stages={n}&task=place" for n in (4, 12, 60)],
 }
+"""Tasks that get longer."""
+
+_LOOKS = (*ESTIMATORS, "dr_grpo+vppo", "dr_grpo+at_rl")
+_WORDS = (*ESTIMATORS, "gigpo_similarity(gamma=1)")
 
 
 def _sweeps(quick: bool) -> dict[str, list[Cell]]:
     rooms, both = {"KeyRooms": ROOMS}, {"KeyRooms": ROOMS, "Household": HOUSE}
-    seen = {"KeyRooms": ROOMS}
-    group = {"KeyRooms": ROOMS, "Lookup": TASKS["Lookup"]}
+    two = {"KeyRooms": ROOMS, "Lookup": TASKS["Lookup"]}
     ks = tuple(f"vineppo(k={k})" for k in (1, 2, 4, 8, 16))
-    names = ESTIMATORS
+    long = [(task, env) for task, envs in _LONG.items() for env in envs]
     return {
-        "revisit rate": over(both, names, "skin_rate", (0.0, 0.5, 1.0))(quick),
-        "horizon": [
-            Cell(
-                cell.environment,
-                cell.estimators,
-                (*cell.axes, ("horizon", length)),
-                cell.level,
-                cell.budget,
-                cell.seeds,
-            )
-            for length, env in _LONG.items()
-            if length <= 200 or not quick
-            for cell in over({"Pivots": env}, names)(quick)
-        ],
-        "perceptual dependence": over(seen, names, "cue", (0.0, 0.5, 1.0))(quick),
-        "paraphrases": over(rooms, names, "paraphrases", (1, 4, 16))(quick),
-        "slip": over(group, names, "slip", (0.0, 0.1, 0.4))(quick),
-        "group size": over(group, names, "group_size", (2, 8, 32))(quick),
-        "K": over(group, ks)(quick),
+        "revisit rate": over(both, ESTIMATORS, "skin_rate", (0.0, 0.25, 0.5, 0.75, 1.0))(quick),
+        "horizon": [cell for task, env in long for cell in over({task: env}, ESTIMATORS)(quick)],
+        "perceptual dependence": over(two, _LOOKS, "cue", (0.0, 0.25, 0.5, 0.75, 1.0))(quick),
+        "observation noise": over(rooms, _WORDS, "paraphrases", (1, 2, 4, 8, 16))(quick),
+        "aliasing": over(rooms, ESTIMATORS, "aliasing", (0.0, 0.1, 0.2, 0.4))(quick),
+        "stochasticity": over(two, ESTIMATORS, "slip", (0.0, 0.05, 0.1, 0.2, 0.4))(quick),
+        "group size": over(two, ESTIMATORS, "group_size", (2, 4, 8, 16, 32))(quick),
+        "K": over(two, ks)(quick),
     }
 
 
