@@ -185,36 +185,34 @@ class Sampler:
         history: History | None = None,
     ) -> Sample:
         """Runs rollouts to their ends. Where they start later than at step 0, the columns before are masked."""
-        d, emission = self.dynamics, self.table.emission
+        d = self.dynamics
         begin = torch.zeros_like(context) if start is None else start
         lanes = Lanes(context, rollout, torch.zeros_like(context) if branch is None else branch, state, begin)
         if isinstance(self.policy, Stepper):
             steps, row, said = self._stepwise(self.policy, lanes, limit, history)
         else:
             steps = walk(self.policy, self.seed, lanes, limit)
-            row, said = self.policy.rows(steps.state, steps.code), self.policy.probability
+            said = self.policy.probability
+            row = steps.obs
+            if self.policy.kind != "obs":
+                row = torch.where(steps.mask, self.policy.rows(steps.state, steps.code), 0)
         mask, code, choice, edge = steps.mask, steps.code, steps.choice, steps.edge
         self._took(context, mask.sum(dim=1))
         named = choice
         if self.policy.kind != "obs" and d.shift is not None:
             named = torch.where(edge >= 0, d.edge_action[d.renamed(steps.state, edge, code, +1).clamp(min=0)], choice)
         self._nodes += mask.numel()
-
-        def shown(value: Tensor) -> Tensor:
-            return torch.where(mask, value, 0)
-
-        row = shown(row)
         batch = Trajectories(
-            obs=shown(d.observe(steps.state, code)),
-            action=shown(named),
-            log_prob=shown(said[row, choice].log()),
+            obs=steps.obs,
+            action=named,
+            log_prob=torch.where(mask, said[row, choice].log(), 0),
             reward=steps.reward,
             mask=mask,
             group=group,
             context=context,
             turn=torch.zeros_like(choice),
             segment=torch.zeros_like(choice),
-            anchor=shown(d.base[steps.state] * emission.n_codes + d.anchor_code[code]),
+            anchor=steps.anchor,
             policy_row=row,
             policy_action=choice,
             policy_table=said,
@@ -260,7 +258,17 @@ class Sampler:
 
         state, code, choice, edge, paid = flat
         mask = padded(torch.ones_like(lane, dtype=torch.bool))
-        steps = Steps(mask, padded(state), padded(code), padded(choice), padded(edge, -1), padded(paid), final)
+        steps = Steps(
+            mask=mask,
+            state=padded(state),
+            code=padded(code),
+            obs=padded(d.observe(state, code)),
+            anchor=padded(d.observe(state, d.anchor_code[code])),
+            choice=padded(choice),
+            edge=padded(edge, -1),
+            reward=padded(paid),
+            final=final,
+        )
         row, said = play.chosen(state, code)
         return steps, padded(row), said
 

@@ -27,6 +27,8 @@ class Steps(NamedTuple):
         mask: bool ``[N, T]``, steps that were taken; T is the longest lane's end.
         state: int64 ``[N, T]``, where each step was taken.
         code: int64 ``[N, T]``, what was emitted there.
+        obs: int64 ``[N, T]``, observation ids.
+        anchor: int64 ``[N, T]``, what exact identity compares.
         choice: int64 ``[N, T]``, the policy's own action index.
         edge: int64 ``[N, T]``, executed edge, −1 if inadmissible.
         reward: float64 ``[N, T]``.
@@ -36,6 +38,8 @@ class Steps(NamedTuple):
     mask: Tensor
     state: Tensor
     code: Tensor
+    obs: Tensor
+    anchor: Tensor
     choice: Tensor
     edge: Tensor
     reward: Tensor
@@ -65,20 +69,16 @@ def walk(policy: DevicePolicy, seed: int, lanes: Lanes, limit: int | None = None
     n, device = len(lanes.state), policy.dynamics.device
     # On a card neighbouring threads write neighbouring lanes, so a column lies together there.
     shape = (horizon, n) if device.type == "cuda" else (n, horizon)
-    recorded = [torch.empty(shape, dtype=torch.int64, device=device) for _ in range(4)]
-    recorded.append(torch.empty(shape, dtype=torch.float64, device=device))
+    kinds = ((torch.int64, 0),) * 5 + ((torch.int64, -1), (torch.float64, 0))
+    recorded = [torch.full(shape, fill, dtype=kind, device=device) for kind, fill in kinds]
     if device.type == "cuda":
         recorded = [column.T for column in recorded]
     final, stop, _ = _run(policy, seed, lanes, horizon, 1.0, recorded)
     width = int(stop.max())
     when = torch.arange(width, device=device)
     mask = (when < stop[:, None]) & (when >= lanes.step[:, None])
-
-    def masked(column: Tensor, fill: float = 0) -> Tensor:
-        return torch.where(mask, column[:, :width], fill).contiguous()
-
-    state, code, choice, edge, paid = recorded
-    return Steps(mask, masked(state), masked(code), masked(choice), masked(edge, -1), masked(paid), final)
+    state, code, obs, anchor, choice, edge, reward = (column[:, :width].contiguous() for column in recorded)
+    return Steps(mask, state, code, obs, anchor, choice, edge, reward, final)
 
 
 def returns(policy: DevicePolicy, seed: int, lanes: Lanes, discount: float) -> tuple[Tensor, Tensor]:
@@ -87,7 +87,7 @@ def returns(policy: DevicePolicy, seed: int, lanes: Lanes, discount: float) -> t
     On a card the product and sum of a discounted return may be rounded once instead of twice.
     """
     nothing = torch.empty((0, 0), dtype=torch.int64, device=policy.dynamics.device)
-    recorded = [nothing, nothing, nothing, nothing, nothing.to(torch.float64)]
+    recorded = [*[nothing] * 6, nothing.to(torch.float64)]
     _, stop, total = _run(policy, seed, lanes, policy.dynamics.horizon, discount, recorded)
     return total, stop - lanes.step
 
@@ -162,6 +162,7 @@ def _table(d: DeviceTable) -> tuple[Any, ...]:
             _array(d.base),
             np.int64(emission.n_codes),
             given(d.shift, whole),
+            _array(d.anchor_code),
             _array(layers),
             _array(d._put(np.concatenate(parts))),
             any(not layer.per_episode for layer, _ in d.layers),

@@ -117,6 +117,7 @@ def walk_lane(
     base: Any,
     n_codes: Any,
     shift: Any,
+    anchor_code: Any,
     layers: Any,
     layer_threshold: Any,
     per_step: Any,
@@ -124,11 +125,13 @@ def walk_lane(
     kind: Any,
     threshold: Any,
     n_actions: Any,
-    # what is returned: per step [N, T] where recorded, per lane [N]
+    # what is returned: per step [N, T] where recorded (what isn't walked stays as it is), per lane [N]
     record: Any,
     discount: Any,
     out_state: Any,
     out_code: Any,
+    out_obs: Any,
+    out_anchor: Any,
     out_choice: Any,
     out_edge: Any,
     out_reward: Any,
@@ -182,6 +185,9 @@ def walk_lane(
         if record:
             out_state[i, t] = state
             out_code[i, t] = code
+            look = base[state] * n_codes
+            out_obs[i, t] = look + code
+            out_anchor[i, t] = look + anchor_code[code]
             out_choice[i, t] = choice
             out_edge[i, t] = edge
             out_reward[i, t] = paid
