@@ -219,6 +219,7 @@ CLAIMS: tuple[Claim, ...] = (
                 "no gain": {"gain": "none"},
             },
             budget=80_000,
+            seeds=20,
         ),
     ),
     Claim(
@@ -278,6 +279,7 @@ CLAIMS: tuple[Claim, ...] = (
                     {"variance": {"choose": "variance"}, "even": {"choose": "even"}},
                     others=others,
                     budget=150_000,
+                    seeds=20,
                 )
                 for task, (first, *others) in (("two to sixteen pivots", _HARD), ("mostly easy", _EASY))
             ),
@@ -287,6 +289,7 @@ CLAIMS: tuple[Claim, ...] = (
                 {"restarts": {"estimator": "restarts+dr_grpo"}, "from the start": {"estimator": "dr_grpo"}},
                 budget=100_000,
                 groups=4,
+                seeds=20,
             ),
         ),
     ),
@@ -294,15 +297,16 @@ CLAIMS: tuple[Claim, ...] = (
         "prm_rounds",
         "A process reward model fitted again on the improved policy's rollouts beats one fitted once on as many.",
         f"{_PRM}, iterations",
-        "four rounds end higher than one with four times the rollouts, and than rounds labelled by the model itself",
+        "four rounds end higher than four steps by one model of four times the rollouts, and than rounds labelled by the model "
+        "itself",
         "they end no higher",
-        (Contrast("final", "four rounds", "one round"), Contrast("final", "four rounds", "own labels")),
+        (Contrast("final", "four rounds", "one model"), Contrast("final", "four rounds", "own labels")),
         arms(
             "bootstrapped",
             {**_FIVE, "Pivots": "credit/Pivots-v0"},
             {
                 "four rounds": {"groups": 32, "rounds": 4},
-                "one round": {"groups": 128, "rounds": 1},
+                "one model": {"groups": 128, "rounds": 1, "tilts": 4},
                 "own labels": {"groups": 32, "rounds": 4, "outcome_rounds": 1},
             },
             "beta",

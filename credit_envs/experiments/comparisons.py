@@ -64,7 +64,7 @@ class Test:
             return "share of the steps blamed by GRPO that were good: above 0 everywhere"
         first, second = _told(self.first), _told(self.second)
         if self.others:
-            second = f"the best of {', '.join(map(_told, self.others))}"
+            second = f"the best of {len(self.others)} others"
         if self.against:
             first, second = f"{first} / {second}", " / ".join(map(_told, self.against))
         times = "" if self.factor == 1 else f"{self.factor:g} × "
@@ -102,7 +102,7 @@ def _outcome(test: Test, done: Sequence[tuple[Cell, Mapping[str, Any]]], resampl
         effect = _rate(found["probe"], draw) if test.expect == "rate" else ratio(test, cell, found, draw)
         if effect is None:
             continue
-        places.append({**axes, **({test.along: known[test.along]} if test.along else {})})
+        places.append({**axes, **({test.along: float(known[test.along])} if test.along else {})})
         along.append(float(known[test.along]) if test.along else 0.0)
         effects.append(effect)
         seeds = min(seeds or cell.seeds, cell.seeds)
@@ -111,8 +111,7 @@ def _outcome(test: Test, done: Sequence[tuple[Cell, Mapping[str, Any]]], resampl
     stack = np.stack(effects)
     sound = np.isfinite(stack).mean(axis=1) >= _DEFINED
     sound &= np.isfinite(stack[:, 0])
-    floored = [side if ok else _floor(side) for side, ok in zip(stack, sound, strict=True)]
-    spans = [interval(row) for row in floored]
+    spans = [interval(_floor(row)) for row in stack]
     listed = tuple(zip(places, (_raised(test, span) for span in spans), strict=True))
     nothing = int((~sound).sum())
     # The few resamples in which some sound cell has no finite ratio are left out of what pools cells.

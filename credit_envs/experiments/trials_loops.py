@@ -227,13 +227,35 @@ def curriculum(
 
 
 def bootstrapped(
-    environment: str, seeds: range, groups: int, rounds: int, outcome_rounds: int | None = None, beta: float = 0.1
+    environment: str,
+    seeds: range,
+    groups: int,
+    rounds: int,
+    beta: float,
+    tilts: int = 1,
+    outcome_rounds: int | None = None,
 ) -> Figures:
-    """Runs AgentPRM's loop from uniform play; ``final`` is the normalised return, ``drop`` its fall since round 1."""
+    """Runs AgentPRM's loop from uniform play.
+
+    Args:
+        environment: id.
+        seeds: of the runs.
+        groups: of 8 rollouts per round.
+        rounds: fits of the reward model.
+        beta: weight of the KL term.
+        tilts: how often a round tilts the policy by its model.
+        outcome_rounds: rounds in which outcomes are seen, see :func:`credit_envs.rewards.bootstrap.bootstrap`.
+
+    Returns:
+        ``final``, the normalised return, and ``drop``, its fall since round 1.
+    """
     table = registry.make_table(environment)
     low, high = expected_return(table, uniform(table)), float(optimal(table).J)
     J = np.array(
-        [bootstrap(table, uniform(table), rounds, groups, 8, beta, 1.0, outcome_rounds, seed).J for seed in seeds]
+        [
+            bootstrap(table, uniform(table), rounds, groups, 8, beta / tilts, 1.0, outcome_rounds, seed).J
+            for seed in seeds
+        ]
     )
     return {"final": ((J[:, -1] - low) / (high - low)).tolist(), "drop": ((J[:, 1] - J[:, -1]) / (high - low)).tolist()}
 
