@@ -3,6 +3,8 @@
 The pages run when the site is built (docs/conf.py), where a solution that its own check calls wrong is an error.
 """
 
+import ast
+import builtins
 import dataclasses
 import importlib
 import re
@@ -72,6 +74,24 @@ def test_students_get_no_solutions(notebooks):
         assert len(bare.cells) == len(whole.cells) - len(solutions)
         assert not any(solution in cell.source for solution in solutions for cell in bare.cells)
         assert "{download}" not in files[f"{path.stem}.ipynb"] + files[f"{path.stem}-solved.ipynb"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pages_run_without_their_solutions(path, notebooks):
+    """Whatever a student's version uses, it defines itself."""
+    cells = [cell.source for cell in notebooks.notebook(path, solved=False).cells if cell.cell_type == "code"]
+    names = [node for cell in cells for node in ast.walk(ast.parse(cell))]
+    defined = {*dir(builtins), *drawing.__all__}
+    for node in names:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.alias):
+            defined.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.arg):
+            defined.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+    assert not {node.id for node in names if isinstance(node, ast.Name)} - defined
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
