@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -247,6 +249,21 @@ def test_pandas_and_duckdb_read_the_dataset(tmp_path):
     chosen = f"from '{tmp_path}/records.parquet' where estimator = 'gigpo'"
     found = duckdb.sql(f"select level, avg(variance) {chosen} group by level order by level").fetchall()
     assert dict(found) == pytest.approx(dict(mean))
+
+
+def test_the_cluster_page_says_what_works(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pandas"), pytest.importorskip("duckdb")
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "cluster.md").read_text()
+    blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.toml").write_text(next(text for kind, text in blocks if kind == "toml"))
+    sweep = load_sweep(tmp_path / "mine.toml")
+    assert len(sweep.cells) == 4
+    small = [dataclasses.replace(cell, seeds=2, budget=400) for cell in sweep.cells[::2]]
+    monkeypatch.chdir(tmp_path)
+    run(Sweep("mine", "", tuple(small)), Path("results/mine"))
+    for text in (text for kind, text in blocks if kind == "python"):
+        exec(text, {})
+    assert capsys.readouterr().out.count("gigpo") == 4
 
 
 def test_the_command_runs_a_sweep_file(tmp_path, capsys):

@@ -128,8 +128,7 @@ def _engine(backend: str) -> _Engine:
     if backend == "processes":
         return _local
     if backend == "ray":
-        need("ray", "cluster")
-        return _ray
+        return functools.partial(_ray, need("ray", "cluster"), need("ray.util.multiprocessing", "cluster"))
     if backend.startswith(_JOBLIB):
         return functools.partial(_joblib, need("joblib", "cluster"), backend.removeprefix(_JOBLIB))
     raise unknown("backend", backend, BACKENDS)
@@ -163,19 +162,16 @@ def _processes(missing: Sequence[Work], jobs: int, tell: _Tell) -> Iterator[tupl
             raise
 
 
-def _ray(missing: Sequence[Work], jobs: int, tell: _Tell) -> Iterator[tuple[Work, _Found]]:
+def _ray(ray: Any, pools: Any, missing: Sequence[Work], jobs: int, tell: _Tell) -> Iterator[tuple[Work, _Found]]:
     """On the Ray cluster that ``RAY_ADDRESS`` names, or on one that is started here with ``jobs`` processes.
 
     The pool is the one that joblib's Ray backend is made of; through joblib results would come back at the very end.
     """
-    import ray
-    from ray.util.multiprocessing import Pool
-
     if not ray.is_initialized():
         cpus = None if os.environ.get("RAY_ADDRESS") else jobs
         ray.init(num_cpus=cpus, log_to_driver=False, configure_logging=False)
     tell(0, "on ray")
-    with Pool(jobs) as pool:
+    with pools.Pool(jobs) as pool:
         for number, (cell, found) in enumerate(pool.imap_unordered(_attempt, missing, chunksize=1)):
             yield cell, found
             tell(number + 1, cell.environment)
