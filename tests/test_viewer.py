@@ -19,8 +19,8 @@ from credit_envs.evaluation.providers import Provided
 from credit_envs.oracle.skill import skilled_policy
 from credit_envs.recipes import recipe
 from credit_envs.report.png import png
-from credit_envs.report.viewed import viewed
-from credit_envs.report.viewer import content, viewer
+from credit_envs.report.viewed import groups, viewed
+from credit_envs.report.viewer import MOST_BYTES, content, viewer, write_viewer
 from credit_envs.sampling import Sampler
 
 PLACES = [
@@ -82,8 +82,8 @@ def test_credit_is_what_the_recipe_says(shown):
 def test_the_page_holds_the_numbers(shown):
     page = viewer(shown, "credit-envs view X")
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
-    assert data == content(shown)
-    for i, rollout in enumerate(data["rollouts"]):
+    assert data == content([shown])
+    for i, rollout in enumerate(data["groups"][0]["rollouts"]):
         n = int(shown.sample.trajectories.lengths[i])
         assert rollout["advantage"] == pytest.approx(shown.advantage[i, :n].tolist(), rel=1e-5, abs=1e-12)
         assert len(rollout["text"]) == n + 1
@@ -106,6 +106,49 @@ def test_a_tree_is_seen_by_recipes_of_its_plan():
     assert len(torch.unique(batch.node[batch.mask])) < int(batch.mask.sum())
     start, skill, luck, total = shown.ledger().T
     assert start + skill + luck == pytest.approx(total, abs=1e-9)
+
+
+def test_each_plan_gets_a_group_of_its_own():
+    found = groups(registry.make_table("Chat"), ["rloo", "tree_grpo", "gigpo"], (0.0, 0.9), 4)
+    assert [(one.level, one.plan) for one in found] == [
+        (0.0, "groups"),
+        (0.0, "trees"),
+        (0.9, "groups"),
+        (0.9, "trees"),
+    ]
+    assert [method.name for method in found[0].methods] == ["rloo", "gigpo"]
+    alone = viewed(registry.make_table("Chat"), ["rloo", "gigpo"], 0.0, 4)
+    assert np.array_equal(found[0].methods[1].credit, alone.methods[1].credit)
+
+
+def test_what_was_searched_is_kept():
+    shown = viewed(registry.make_table("Chat"), ["grpo", "mcts_prm"], group_size=4)
+    plain, searched = shown.methods
+    assert plain.searches == ()
+    assert searched.searches
+    for found in searched.searches:
+        assert shown.mask[found.rollout, found.step]
+        assert found.parent[0] == -1
+        assert found.count[found.node == 0].sum() == found.visits[0] == 16
+        for node, branch in enumerate(found.parent[1:], 1):
+            assert found.node[branch] < node
+            assert found.visits[node] <= found.count[branch]
+
+
+def test_pictures_and_words_stand_once_for_all_groups():
+    table = registry.make_table("KeyRooms", stages=1, horizon_factor=3)
+    one, two = content(groups(table, ["grpo"], (0.5,), 4)), content(groups(table, ["grpo"], (0.5, 0.0), 4))
+    assert len(set(two["pictures"])) == len(two["pictures"]) < len(one["pictures"]) + table.n_states
+    for group in two["groups"]:
+        assert max(max(rollout["picture"]) for rollout in group["rollouts"]) < len(two["pictures"])
+
+
+def test_a_page_that_is_too_large_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("credit_envs.report.viewer.MOST_BYTES", 10_000)
+    with pytest.raises(CreditEnvsError, match="expected at most"):
+        write_viewer(viewed(registry.make_table("Chat"), ["grpo"]), tmp_path / "x.html")
+    assert not (tmp_path / "x.html").exists()
+    assert MOST_BYTES == 5_000_000
 
 
 @pytest.mark.parametrize(
@@ -146,7 +189,9 @@ def test_command(tmp_path, capsys):
     path = tmp_path / "new" / "page.html"
     assert main(["view", "Chat", "--policy", "0.3", "--algorithms", "rloo", "gigpo", "--output", str(path)]) == 0
     assert str(path) in capsys.readouterr().out
-    assert "credit-envs view Chat --policy=0.3" in path.read_text()
+    assert "credit-envs view Chat --policy 0.3" in path.read_text()
+    assert main(["view", "Chat", "--also", "Sums?spell=1", "--algorithms", "rloo", "--output", str(path)]) == 0
+    assert len(json.loads(re.search(r'id="data">(.*?)</script>', path.read_text(), re.DOTALL)[1])["groups"]) == 6
     assert main(["view", "Chat", "--output", str(tmp_path / "page.txt")]) == 2
     assert "ends in .html" in capsys.readouterr().err
 
@@ -162,7 +207,8 @@ def page(tmp_path_factory):
     group = viewed(registry.make_table("KeyRooms", stages=1), ["grpo", "gigpo"], group_size=4, seed=1)
     (folder / "page.html").write_text(viewer(group), encoding="utf-8")
     with browser(folder / "profile") as opened:
-        opened.group, opened.path = group, folder / "page.html"
+        opened.group = group
+        opened.path = opened.first = folder / "page.html"
         yield opened
 
 
@@ -276,6 +322,74 @@ def test_nothing_is_wider_than_a_telephone(page):
     fresh(page)
     assert page.value("document.documentElement.scrollWidth") <= 390
     page.call("Emulation.clearDeviceMetricsOverride")
+
+
+@pytest.fixture
+def several(page, tmp_path):
+    """Two environments, two policies, three plans' worth of methods on one page."""
+    found = [
+        group
+        for name in ("KeyRooms?stages=1&horizon_factor=3", "Chat")
+        for group in groups(registry.make_table(name), ["gigpo", "mcts_prm", "tree_grpo"], (0.5, 0.0), 4, 1)
+    ]
+    page.path = tmp_path / "several.html"
+    write_viewer(found, page.path)
+    page.groups = found
+    yield page
+    page.path = page.first
+
+
+def test_environment_policy_and_method_are_chosen_on_the_page(several):
+    fresh(several, "#step=1")
+    assert several.value("[...document.getElementById('environment').options].map((o) => o.value)") == [
+        "KeyRooms",
+        "Chat",
+    ]
+    several.press("e")
+    assert several.value("data.environment") == "Chat"
+    assert several.value("document.querySelector('header [data-group]:not([hidden])').textContent").count("Chat") == 0
+    several.press("p")
+    assert several.value("data.policy") == "uniform play"
+    assert several.value("document.querySelectorAll('header [data-group]:not([hidden])').length") == 1
+    several.value(
+        "(() => { const list = document.getElementById('method');"
+        " list.value = [...list.options].find((o) => o.text === 'tree_grpo').value; list.onchange({ target: list }); })()"
+    )
+    assert several.value("data.plan") == "trees"
+    assert hash_of(several)["colour"] == "tree_grpo"
+    shown = several.groups[int(hash_of(several)["group"]) - 1]
+    assert (shown.plan, shown.level, shown.table.name) == ("trees", 0.0, "Chat")
+    assert several.value("document.querySelectorAll('#rollout option').length") == len(shown.mask)
+    several.press("e")
+    assert several.value("[data.plan, data.policy, data.environment]") == ["trees", "uniform play", "KeyRooms"]
+    assert several.problems == []
+
+
+def test_the_tree_is_drawn_once_per_step(several):
+    fresh(several, "#group=2&rollout=1&step=2")
+    shown = several.groups[1]
+    batch = shown.sample.trajectories
+    own = batch.tree == batch.tree[0]
+    nodes = torch.unique(batch.node[own][batch.mask[own]])
+    assert several.value("document.querySelectorAll('#tree circle').length") == nodes.numel()
+    assert several.value("document.querySelectorAll('#tree line').length") == nodes.numel() - 1
+    assert several.value("document.querySelectorAll('#tree circle.here').length") == 1
+
+
+def test_the_search_is_drawn_where_it_started(several):
+    fresh(several, "#group=1&rollout=1&step=1&colour=mcts_prm")
+    several.press("s")
+    place = hash_of(several)
+    found = next(
+        one
+        for one in several.groups[0].methods[1].searches
+        if (one.rollout + 1, one.step + 1) == (int(place["rollout"]), int(place["step"]))
+    )
+    assert several.value("document.querySelectorAll('#tree line').length") >= int((found.count > 0).sum())
+    assert "16 simulations" in several.value("document.getElementById('tree-says').textContent")
+    several.press("m")
+    assert several.value("document.getElementById('trees').hidden")
+    assert several.problems == []
 
 
 def test_without_scripts_the_ledger_stands(page):

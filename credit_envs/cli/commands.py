@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +14,13 @@ import tyro
 from credit_envs import registry
 from credit_envs.cli.advise import advise
 from credit_envs.cli.experiment import experiment
+from credit_envs.cli.export import export
+from credit_envs.cli.grade import grade
 from credit_envs.cli.leaderboard import leaderboard, submit, verify
 from credit_envs.cli.progress import progress
 from credit_envs.cli.tables import existing, table_of
 from credit_envs.cli.training import compare, passed_on, train
+from credit_envs.cli.view import view
 from credit_envs.errors import CreditEnvsError, check_range, need, unknown
 from credit_envs.evaluation import Config, open_results
 from credit_envs.evaluation.run import default_jobs
@@ -191,46 +193,6 @@ def show(
     return 0
 
 
-def view(
-    env_id: Name,
-    knobs: Names = (),
-    policy: float = 0.5,
-    algorithms: tuple[str, ...] = (),
-    group_size: int = 8,
-    seed: int = 0,
-    instance: int = 0,
-    output: Path = Path("view.html"),
-    browse: Annotated[bool, tyro.conf.arg(name="open")] = False,
-) -> int:
-    """Write a page on which a group of rollouts is stepped through, with the exact credit beside what estimators say.
-
-    Args:
-        env_id: Id, or path of a saved table (.npz).
-        knobs: Knobs and dials, as NAME=VALUE.
-        policy: The policy that played, as share of the way from uniform (0) to optimal play (1).
-        algorithms: Estimators (see `credit-envs algorithms`), names joined with +, or FILE.py:FUNCTION; all of one rollout
-            plan (default: grpo gigpo anchor_graph).
-        group_size: Rollouts.
-        seed: Seed of the rollouts.
-        instance: Instance seed of a family.
-        output: Path of the page (.html).
-        browse: Open the page in a browser.
-    """
-    from credit_envs.report.viewed import viewed
-    from credit_envs.report.viewer import write_viewer
-
-    if output.suffix != ".html":
-        raise CreditEnvsError(f"output={str(output)!r}: expected a path that ends in .html")
-    shown = viewed(table_of(env_id, knobs, instance), algorithms, policy, group_size, seed)
-    options = {"policy": policy, "group-size": group_size, "seed": seed, "instance": instance}
-    parts = ["credit-envs", "view", env_id, *knobs, *(f"--{key}={value}" for key, value in options.items())]
-    again = shlex.join([*parts, *(("--algorithms", *algorithms) if algorithms else ()), f"--output={output}"])
-    print(f"page: {write_viewer(shown, output, again)}")
-    if browse:
-        webbrowser.open(output.resolve().as_uri())
-    return 0
-
-
 def play(env_id: Name, knobs: Names = (), instance: int = 0, seed: int = 0, advantages: bool = False) -> int:
     """Play an environment by hand, with the exact credit of every move on request and at the end.
 
@@ -303,9 +265,11 @@ def run(argv: Sequence[str] | None) -> int:
         "train": train,
         "compare": compare,
         "experiment": experiment,
+        "export": export,
         "submit": submit,
         "verify": verify,
         "leaderboard": leaderboard,
+        "grade": grade,
     }
     given = list(sys.argv[1:] if argv is None else argv)
     if given and not given[0].startswith("-") and given[0] not in subcommands:

@@ -1,4 +1,4 @@
-"""The page of environments: for each family and each imported environment what its knobs and all dials reach, as the oracle measures it.
+"""The page of environments: what the knobs of each and all dials reach, as the oracle measures it.
 
 Every knob and dial is turned alone, on instance 0, to both ends of its range; where a table is refused there, or has too
 many states and steps to be measured in passing, the setting moves half of the way back to the default until it is not.

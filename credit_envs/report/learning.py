@@ -1,55 +1,73 @@
-"""What training came to: tables, a picture of the curves, and whether better credit learned faster."""
+"""What training came to: tables, pictures, and whether better credit learned faster."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from credit_envs.arrays import Floats
-from credit_envs.errors import need
-from credit_envs.evaluation.summary import Interval
-from credit_envs.registry import suite
-from credit_envs.report.plots import GRID, INK, SOFT, STYLE
+from credit_envs.registry import make_table, suite
+from credit_envs.report import agreement
+from credit_envs.report.curves import COLOURS, curves, short, speeds
+from credit_envs.report.markdown import row
 from credit_envs.table.storage import write_atomically
+from credit_envs.training.files import TABULAR
 from credit_envs.training.results import TIED, Learning, bootstrapped, improvement, interquartile_mean, load
+from credit_envs.training.scores import recipe_of
+from credit_envs.training.sweep import FIRST
 
 REFERENCE = "grpo"
 SCORES = "_credit.json"
-COLOURS = ("#6b6a65", "#2a78d6", "#d95926", "#199e70", "#8f4fc4", "#c29a1f", "#c2315d", "#4a9aa8")
-_RESAMPLES = 2000
-_LEFT_OUT = (("agent_prm",), ("vineppo",), ("agent_prm", "mcts_prm", "vineppo"))
-"""Agents without whom the rank correlation is looked at once more: no policy gradient, the slowest, all that fit or buy."""
+_LISTED = 40
+"""Commands are listed up to this many results; above, one stands for all."""
 
 
 def write(folder: Path, credit: Path | None = None, docs: Path | None = None) -> Path:
-    """Writes ``report.md`` and ``curves.png`` of a folder of results; returns the report's path.
+    """Writes ``report.md``, ``curves.png`` and ``map.png`` of a folder of results; returns the report's path.
 
     Args:
         folder: as :func:`credit_envs.training.sweep.sweep` fills it.
         credit: scores of the agents' credit (default: ``_credit.json`` in the folder, if there is one).
-        docs: folder that gets them as ``training.md`` and ``images/training.png``, too.
+        docs: folder that gets them as ``training.md``, ``images/training.png`` and ``images/training-map.png``, too.
 
     Raises:
         CreditEnvsError: if the folder holds no results.
     """
     found = load(folder)
     path = credit or folder / SCORES
-    scores = json.loads(path.read_text()) if path.is_file() else None
-    text = report(found, scores)
-    picture(found, folder / "curves.png")
+    text = report(found, json.loads(path.read_text()) if path.is_file() else None)
+    draw(found, folder / "curves.png", folder / "map.png")
     write_atomically(folder / "report.md", text.encode())
     if docs is not None:
-        (docs / "images").mkdir(parents=True, exist_ok=True)
-        picture(found, docs / "images" / "training.png")
-        write_atomically(docs / "training.md", text.replace("curves.png", "images/training.png").encode())
+        draw(found, docs / "images" / "training.png", docs / "images" / "training-map.png")
+        shown = text.replace("(curves.png)", "(images/training.png)").replace("(map.png)", "(images/training-map.png)")
+        write_atomically(docs / "training.md", shown.encode())
     return folder / "report.md"
+
+
+def draw(found: Sequence[Learning], lines: Path, speed: Path) -> None:
+    """Draws both pictures: curves of the first agents, and everyone's learning speed."""
+    core, _ = parted(tabular(found))
+    agents = _agents(core)
+    first = [agent for agent in FIRST if agent in agents]
+    curves(core, (first + [agent for agent in agents if agent not in first])[: max(len(first), 1)] or agents, lines)
+    speeds(core, agents, speed)
+
+
+def tabular(found: Sequence[Learning]) -> list[Learning]:
+    """Returns the results of tabular policies."""
+    return [one for one in found if one.policy == TABULAR]
+
+
+def parted(found: Sequence[Learning]) -> tuple[list[Learning], list[Learning]]:
+    """Splits results into those on ``core-v0`` and the rest; without any on ``core-v0`` all are of the first kind."""
+    core = [one for one in found if one.environment in suite("core-v0")]
+    return (core, [one for one in found if one not in core]) if core else (list(found), [])
 
 
 def report(found: Sequence[Learning], scores: Mapping[str, Any] | None = None) -> str:
@@ -59,322 +77,210 @@ def report(found: Sequence[Learning], scores: Mapping[str, Any] | None = None) -
         found: results.
         scores: GRPO-equivalents of the agents' credit, see :mod:`credit_envs.training.scores`.
     """
-    versions = found[0].about["provenance"]
+    about = [one.about["provenance"] for one in found]
+    torches = sorted({str(one["torch"]) for one in about})
+    core, further = parted(tabular(found))
+    others = [one for one in found if one.policy != TABULAR]
     seeds = sorted({one.seeds for one in found})
+    several = len({one.environment for one in core}) > 1
     lines = [
         "# Training",
         "",
-        f"Generated by `credit-envs compare` with credit_envs {versions['credit_envs']} and torch {versions['torch']}; "
-        f"n = {' or '.join(map(str, seeds))} seeds per agent and environment, printed in each row. Every figure is exact for "
-        "the policies that were learnt: 0 is uniform play, 1 is optimal play. All agents of an environment spend the same "
-        "number of environment steps, whatever they are spent on. Brackets are 95 % bootstrap intervals over seeds.",
+        f"Generated by `credit-envs compare` with credit_envs {about[0]['credit_envs']} and torch {' or '.join(torches)}; "
+        f"n = {_listed(seeds)} seeds per agent and environment, printed in each row. Every figure of a policy without memory is "
+        "exact: 0 is uniform play, 1 is optimal play. All agents of an environment spend the same number of environment steps, "
+        "whatever they are spent on. Brackets are 95 % bootstrap intervals over seeds.",
         "",
         "![Learning curves](curves.png)",
         "",
         "*Mean over seeds of the exact normalised return, with its 95 % interval.*",
         "",
-        "## All environments together",
+        "## All agents",
         "",
-        *_overall(found),
+        _explained(core),
+        "",
+        *_overall(core),
+        "",
+        "![Learning speed of every agent on every environment](map.png)",
+        "",
+        "*Learning speed: the mean of the curve over the whole budget. –: not played, see below.*",
         "",
         "## Does better credit learn faster?",
         "",
-        *(
-            _agreement(found, scores)
-            if scores
-            else ["No scores of the credit are there: `credit-envs compare --score`."]
-        ),
-        "",
-        "## Environment by environment",
+        *(agreement.section(core, scores) if scores else ["No scores of the credit: `credit-envs compare --score`."]),
         "",
     ]
-    for environment in dict.fromkeys(one.environment for one in found):
-        lines += [*_environment([one for one in found if one.environment == environment]), ""]
-    if lacking := missing(found):
-        lines += ["## Missing", "", f"Not trained yet: {', '.join(lacking)}. `credit-envs compare` goes on there.", ""]
-    lines += ["## Commands", "", "Each result again:", "", "```bash"]
-    lines += [one.about["command"] for one in found if "command" in one.about]
-    return "\n".join([*lines, "```", ""])
+    if further:
+        lines += [
+            "## Further environments",
+            "",
+            "Final return / whole budget, means over seeds.",
+            "",
+            *_matrix(further),
+            "",
+        ]
+    if others:
+        lines += ["## Networks and memory", "", *_policies(others, found), ""]
+    lines += ["## Environment by environment", ""]
+    for environment in dict.fromkeys(one.environment for one in [*core, *further]):
+        here = [one for one in [*core, *further] if one.environment == environment]
+        lines += [*_environment(here, collapsed=several), ""]
+    if lacking := missing(core):
+        lines += ["## Not played", "", *lacking, ""]
+    commands = [str(one.about["command"]) for one in found if "command" in one.about]
+    lines += ["## Commands", ""]
+    if len(commands) > _LISTED:
+        commands = commands[:1]
+        lines += ["Every result's file says what makes it again, such as:", ""]
+    return "\n".join([*lines, "```bash", *commands, "```", ""])
 
 
 def missing(found: Sequence[Learning]) -> list[str]:
-    """Returns what lacks until every agent was trained on every environment, of ``core-v0`` too if most of it is there."""
-    agents = list(dict.fromkeys(one.agent for one in found))
-    places = dict.fromkeys(one.environment for one in found)
-    core = suite("core-v0")
-    if 2 * len(set(core) & set(places)) > len(core):
-        places |= dict.fromkeys(core)
+    """Returns, as a list in Markdown, what lacks until every agent was trained on every environment, and why."""
     there = {(one.agent, one.environment) for one in found}
-    return [f"{a} on {p.removeprefix('credit/')}" for p in places for a in agents if (a, p) not in there]
-
-
-def _environment(here: Sequence[Learning]) -> list[str]:
-    """The table of one environment, best final return first."""
-    first = here[0]
-    rival = next((one for one in here if one.agent == REFERENCE), None)
-    lines = [
-        f"### {first.environment.removeprefix('credit/')}",
-        "",
-        f"{first.budget:,} environment steps per seed; uniform play returns {first.about['J_uniform']:.4g}, optimal play "
-        f"{first.about['J_optimal']:.4g}. Table fingerprint `{first.about['fingerprint'][:12]}…`.",
-        "",
-        _row("agent", "n", "final: mean", "final: IQM", "whole budget", "steps to 50 %", "to 90 %", "better than GRPO"),
-        _row(*["---"] * 8),
-    ]
-    for one in sorted(here, key=lambda one: -float(one.final.mean())):
-        better = "–" if rival is None or one is rival else f"{improvement([(one.final, rival.final)]):.2f}"
-        lines.append(
-            _row(
-                one.agent,
-                one.seeds,
-                f"{bootstrapped([one.final], _mean):.3f}",
-                f"{bootstrapped([one.final], interquartile_mean):.3f}",
-                f"{bootstrapped([one.speed], _mean):.3f}",
-                _steps(one.steps_to(0.5)),
-                _steps(one.steps_to(0.9)),
-                better,
-            )
-        )
+    places = list(dict.fromkeys(one.environment for one in found))
+    lines = []
+    for agent in _agents(found):
+        reasons: dict[str, list[str]] = {}
+        recipe = recipe_of(agent)
+        for place in places:
+            if (agent, place) not in there:
+                lacking = recipe.missing(make_table(place)) if recipe is not None else None
+                needs = lacking.partition(" needs ")[2].partition(", which")[0] if lacking else ""
+                reasons.setdefault(f"needs {needs}" if needs else "not trained yet", []).append(_brief(place))
+        lines += [
+            f"* {agent}: {reason}, so not {', '.join(names)}"
+            if reason.startswith("needs")
+            else f"* {agent}: {reason} on {', '.join(names)}"
+            for reason, names in reasons.items()
+        ]
     return lines
 
 
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _explained(core: Sequence[Learning]) -> str:
+    places = list(dict.fromkeys(one.environment for one in core))
+    return (
+        f"{len(places)} environments: {', '.join(_brief(place) for place in places)}. The interquartile mean (IQM) is over all "
+        "runs; seeds are redrawn within environments, and all agents of an environment count with as many seeds as the one "
+        "with fewest. *Whole budget* is the mean of the curve, the learning speed. *Better than GRPO* is the probability that a "
+        f"run beats one of GRPO's on the same environment, averaged over environments; less than {TIED} apart is a tie and counts "
+        "half. *Steps* are those of the optimiser per batch: more of them learn faster, whatever the credit. Agents that lack "
+        "environments (they need labels that those don't have) stand below the line; their columns say nothing about the others'."
+    )
+
+
 def _overall(found: Sequence[Learning]) -> list[str]:
-    """The table over all environments that every agent was trained on."""
-    agents = list(dict.fromkeys(one.agent for one in found))
+    """The table over all environments; agents that lack some stand below the others."""
     by = {(one.agent, one.environment): one for one in found}
-    places = [
-        environment
-        for environment in dict.fromkeys(one.environment for one in found)
-        if all((agent, environment) in by for agent in agents)
-    ]
-    if not places:
-        return ["No environment has results of all agents."]
+    places = list(dict.fromkeys(one.environment for one in found))
+    # Agents may have been trained with more seeds here and there: all count with as many as the one with fewest.
+    common = {place: min(one.seeds for one in found if one.environment == place) for place in places}
     head = [
         "agent",
-        "runs",
+        "steps",
+        "environments",
         "final: IQM",
         "final: mean",
         "whole budget: IQM",
         "better than GRPO: final",
-        "whole budget",
     ]
-    # Agents may have been trained with more seeds here and there: all count with as many as the one with fewest.
-    common = {place: min(by[agent, place].seeds for agent in agents) for place in places}
     rows = []
-    for agent in agents:
-        own = [by[agent, place] for place in places]
-        finals, speeds = _first(own, common)
-        better = ["–", "–"]
-        if agent != REFERENCE and REFERENCE in agents:
-            rival = _first([by[REFERENCE, place] for place in places], common)
-            better = [
-                f"{improvement(list(zip(ours, theirs, strict=True))):.2f}"
-                for ours, theirs in zip((finals, speeds), rival, strict=True)
-            ]
-        middle = bootstrapped(finals, interquartile_mean)
-        cells = [
-            f"{middle:.3f}",
-            f"{bootstrapped(finals, _mean):.3f}",
-            f"{bootstrapped(speeds, interquartile_mean):.3f}",
+    for agent in _agents(found):
+        own = [by[agent, place] for place in places if (agent, place) in by]
+        finals, middle = [one.final[: common[one.environment]] for one in own], []
+        speed = [one.speed[: common[one.environment]] for one in own]
+        rivals = [
+            (i, by[REFERENCE, one.environment]) for i, one in enumerate(own) if (REFERENCE, one.environment) in by
         ]
-        rows.append((middle.value, _row(agent, sum(map(len, finals)), *cells, *better)))
-    listed = ", ".join(place.removeprefix("credit/") for place in places)
-    return [
-        f"{len(places)} environments that all agents were trained on: {listed}. The interquartile mean (IQM) is over all runs; "
-        "seeds are redrawn within environments. *Whole budget* is the mean of the curve, the learning speed. *Better than "
-        "GRPO* is the probability that a run beats one of GRPO's, averaged over environments; less than "
-        f"{TIED} apart is a tie and counts half.",
-        "",
-        _row(*head),
-        _row(*["---"] * len(head)),
-        *(line for _, line in sorted(rows, key=lambda pair: -pair[0])),
-    ]
+        better = ["–", "–"]
+        if agent != REFERENCE and rivals:
+            n = [common[rival.environment] for _, rival in rivals]
+            better = [
+                f"{improvement([(ours[i], theirs[:k]) for (i, _), theirs, k in zip(rivals, other, n, strict=True)]):.2f}"
+                for ours, other in ((finals, [r.final for _, r in rivals]), (speed, [r.speed for _, r in rivals]))
+            ]
+        fast = bootstrapped(speed, interquartile_mean)
+        middle = [bootstrapped(finals, interquartile_mean), bootstrapped(finals, _mean), fast]
+        cells = [own[0].epochs, len(own), *(f"{value:.3f}" for value in middle), *better]
+        rows.append((len(own) < len(places), -fast.value, row(agent, *cells)))
+    whole = [line for short_of, _, line in sorted(rows) if not short_of]
+    partly = [line for short_of, _, line in sorted(rows) if short_of]
+    rule = [row(*["·"] * (len(head) + 1))] if whole and partly else []
+    return [row(*head, "whole budget"), row(*["---"] * (len(head) + 1)), *whole, *rule, *partly]
 
 
-def _first(own: Sequence[Learning], common: Mapping[str, int]) -> tuple[list[Floats], list[Floats]]:
-    """Final returns and speeds of the first seeds, as many as stated per environment."""
-    sizes = [common[one.environment] for one in own]
-    pairs = [(one.final[:n], one.speed[:n]) for one, n in zip(own, sizes, strict=True)]
-    return [final for final, _ in pairs], [speed for _, speed in pairs]
-
-
-# -- credit and learning ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """One point per agent and environment.
-
-    Attributes:
-        agent: names.
-        environment: ids.
-        credit: float64 ``[n]``, log of GRPO-equivalents.
-        speeds: float64 ``[n, seeds]`` each, mean normalised return over the budget.
-        undefined: points whose credit has no score (its mean gradient does not point along the exact one).
-    """
-
-    agent: list[str]
-    environment: list[str]
-    credit: Floats
-    speeds: list[Floats]
-    undefined: int
-
-
-def paired(found: Sequence[Learning], scores: Mapping[str, Any], policy: str | None = None) -> Pairs:
-    """Pairs scores of credit with learning speeds.
-
-    Args:
-        found: results of training.
-        scores: see :func:`credit_envs.training.scores.score`.
-        policy: the rung of the ladder that credit was scored at (default: the mean of the logs over all rungs).
-    """
-    at: dict[tuple[str, str], list[float]] = {}
-    for entry in scores["scores"]:
-        if policy is None or entry["policy"] == policy:
-            value = entry["equivalents"]
-            at.setdefault((entry["agent"], entry["environment"]), []).append(
-                log(value) if value is not None and value > 0 else float("nan")
-            )
-    agent, environment, credit, speeds, undefined = [], [], [], [], 0
-    for one in found:
-        values = [x for x in at.get((one.agent, one.environment), []) if isfinite(x)]
-        if not values:
-            undefined += (one.agent, one.environment) in at
-            continue
-        agent.append(one.agent)
-        environment.append(one.environment)
-        credit.append(float(np.mean(values)))
-        speeds.append(one.speed)
-    return Pairs(agent, environment, np.array(credit), speeds, undefined)
-
-
-def correlation(pairs: Pairs, within: bool, seed: int = 0, resamples: int = _RESAMPLES) -> Interval:
-    """Returns Spearman's rank correlation of credit and learning speed with a 95 % interval.
-
-    Args:
-        pairs: points.
-        within: rank agents inside each environment and average over environments, instead of ranking all points at once.
-        seed: of the generator.
-        resamples: bootstrap draws: environments with replacement, and within each the seeds of training.
-    """
-    rng = np.random.default_rng(seed)
-    places = list(dict.fromkeys(pairs.environment))
-    where = {place: [i for i, e in enumerate(pairs.environment) if e == place] for place in places}
-    where = {place: rows for place, rows in where.items() if len(rows) >= (3 if within else 1)}
-    places = list(where)
-    if len(places) < 2:
-        return Interval(float("nan"), float("nan"), float("nan"))
-
-    def once(chosen: Sequence[str], redraw: bool) -> float:
-        values, credit, out = [], [], []
-        for place in chosen:
-            own = [pairs.speeds[i] for i in where[place]]
-            mean = [float((s[rng.integers(0, len(s), len(s))] if redraw else s).mean()) for s in own]
-            if within:
-                out.append(_rank(pairs.credit[where[place]], np.array(mean)))
-            values += mean
-            credit += pairs.credit[where[place]].tolist()
-        return float(np.nanmean(out)) if within else _rank(np.array(credit), np.array(values))
-
-    drawn = [once([places[i] for i in rng.integers(0, len(places), len(places))], True) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(once(places, False), float(low), float(high))
-
-
-def _rank(x: Floats, y: Floats) -> float:
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(stats.spearmanr(x, y).statistic)
-
-
-def _agreement(found: Sequence[Learning], scores: Mapping[str, Any]) -> list[str]:
-    """Rank correlations of the foundation's score of each agent's credit with how fast the agent learned."""
-    policies = list(dict.fromkeys(entry["policy"] for entry in scores["scores"]))
-    head = ["credit scored at", "points", "undefined", "all points", "within environments"]
+def _environment(here: Sequence[Learning], collapsed: bool) -> list[str]:
+    """The table of one environment, best final return first; several are folded away under their titles."""
+    first = here[0]
+    rival = next((one for one in here if one.agent == REFERENCE), None)
+    title = _brief(first.environment)
     lines = [
-        "Spearman's rank correlation, over agent × environment, between the GRPO-equivalents of an agent's credit (price list "
-        f"*{scores['price']}*, {scores['budget']:,} environment steps, {scores['seeds']} seeds) and its learning speed. "
-        "*Within environments* ranks agents inside each environment and averages; *all points* ranks everything at once. "
-        "Intervals redraw environments, and seeds of training within them. Undefined: at no such policy does the credit's mean "
-        "gradient point along the exact one. Credit isn't all that agents differ in: an update costs them about the same, but "
-        "AgentPRM takes four steps of the optimiser per batch, and DPO pairs are no policy gradient.",
+        *(["<details>", f"<summary>{title}</summary>", ""] if collapsed else [f"### {title}", ""]),
+        f"{first.budget:,} environment steps per seed; uniform play returns {first.about['J_uniform']:.4g}, optimal play "
+        f"{first.about['J_optimal']:.4g}. Table fingerprint `{first.about['fingerprint'][:12]}…`.",
         "",
-        _row(*head),
-        _row(*["---"] * len(head)),
+        row("agent", "n", "final: mean", "whole budget", "steps to 50 %", "to 90 %", "better than GRPO"),
+        row(*["---"] * 7),
     ]
-    rows: list[tuple[str, str | None, tuple[str, ...]]] = [(policy, policy, ()) for policy in policies]
-    rows.insert(0, ("all (mean of logs)", None, ()))
-    agents = {one.agent for one in found}
-    rows += [
-        (f"all, without {', '.join(out)}", None, out)
-        for out in _LEFT_OUT
-        if set(out) < agents and len(agents) > len(out) + 2
-    ]
-    for label, policy, out in rows:
-        pairs = paired([one for one in found if one.agent not in out], scores, policy)
-        values = (correlation(pairs, within=within) for within in (False, True))
-        lines.append(_row(label, len(pairs.agent), pairs.undefined, *(f"{v:.2f}" for v in values)))
+    for one in sorted(here, key=lambda one: -float(one.final.mean())):
+        better = "–" if rival is None or one is rival else f"{improvement([(one.final, rival.final)]):.2f}"
+        means = [f"{bootstrapped([values], _mean):.3f}" for values in (one.final, one.speed)]
+        lines.append(row(one.agent, one.seeds, *means, _steps(one.steps_to(0.5)), _steps(one.steps_to(0.9)), better))
+    return [*lines, *(["", "</details>"] if collapsed else [])]
+
+
+def _matrix(found: Sequence[Learning]) -> list[str]:
+    """Environments down, agents across."""
+    agents, by = _agents(found), {(one.agent, one.environment): one for one in found}
+    lines = [row("environment", "budget", *agents), row(*["---"] * (len(agents) + 2))]
+    for place in dict.fromkeys(one.environment for one in found):
+        own = [by.get((agent, place)) for agent in agents]
+        budget = next(one.budget for one in own if one is not None)
+        cells = ["–" if one is None else f"{one.final.mean():.2f} / {one.speed.mean():.2f}" for one in own]
+        lines.append(row(f"`{_brief(place)}`", short(budget), *cells))
     return lines
 
 
-# -- picture ---------------------------------------------------------------------------------------------------------
+def _policies(others: Sequence[Learning], found: Sequence[Learning]) -> list[str]:
+    """Results of networks and memories, beside the table of logits on the same environment."""
+    table = {(one.agent, one.environment): one for one in tabular(found)}
+    remembering = any(one.simulated for one in others)
+    lines = [
+        "The same loops, budgets and credit with other policies; the table of logits stands beside them. "
+        + (
+            "Returns of policies with memory are simulated (a curve's points from the same number of rollouts)."
+            if remembering
+            else ""
+        ),
+        "",
+        row(
+            "environment", "policy", "agent", "n", "final: mean", "whole budget", "table: final", "table: whole budget"
+        ),
+        row(*["---"] * 8),
+    ]
+    for one in sorted(others, key=lambda one: (one.environment, one.policy, one.agent)):
+        means = [f"{bootstrapped([values], _mean):.3f}" for values in (one.final, one.speed)]
+        beside = table.get((one.agent, one.environment))
+        rest = ["–", "–"] if beside is None else [f"{beside.final.mean():.3f}", f"{beside.speed.mean():.3f}"]
+        lines.append(row(f"`{_brief(one.environment)}`", one.policy, one.agent, one.seeds, *means, *rest))
+    return lines
 
 
-def picture(found: Sequence[Learning], path: Path) -> None:
-    """Draws one panel per environment: the mean curve of each agent with its 95 % interval.
-
-    Args:
-        found: results.
-        path: a PNG.
-    """
-    need("matplotlib", "eval")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.lines import Line2D
-
-    places = list(dict.fromkeys(one.environment for one in found))
-    agents = list(dict.fromkeys(one.agent for one in found))
-    columns = min(4, len(places))
-    rows = -(-len(places) // columns)
-    style: dict[Any, Any] = {**STYLE, "figure.facecolor": "#fdfdfc"}
-    with plt.rc_context(style):
-        figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.3 * rows + 0.7), squeeze=False)
-        for ax in axes.flat[len(places) :]:
-            ax.set_axis_off()
-        for ax, place in zip(axes.flat, places, strict=False):
-            for one in (one for one in found if one.environment == place):
-                colour = COLOURS[agents.index(one.agent) % len(COLOURS)]
-                low, high = _band(one.curves)
-                ax.fill_between(one.grid, low, high, color=colour, alpha=0.15, linewidth=0)
-                ax.plot(one.grid, one.curves.mean(axis=0), color=colour, linewidth=1.6, label=one.agent)
-            ax.set_title(place.removeprefix("credit/"), color=INK)
-            ax.set_ylim(min(-0.05, ax.get_ylim()[0]), 1.05)
-            ax.set_xlim(0, one.grid[-1])
-            ax.set_xticks([0, one.grid[-1]], ["0", _short(one.grid[-1])])
-            ax.grid(axis="y", color=GRID, linewidth=0.8)
-            ax.tick_params(length=0)
-        handles = [
-            Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=2.2, label=agent)
-            for i, agent in enumerate(agents)
-        ]
-        figure.legend(
-            handles=handles, loc="lower center", ncols=min(len(agents), 4 if columns < 3 else 8), frameon=False
-        )
-        figure.supxlabel("environment steps per seed", color=SOFT, fontsize=9.5, y=0.42 / (2.3 * rows + 0.7))
-        figure.tight_layout(rect=(0, 0.5 / (2.3 * rows + 0.7), 1, 1))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-        plt.close(figure)
+def _agents(found: Sequence[Learning]) -> list[str]:
+    """Agents in the order of the first ones, then by name."""
+    names = sorted({one.agent for one in found})
+    return [name for name in FIRST if name in names] + [name for name in names if name not in FIRST]
 
 
-def _band(curves: Floats, seed: int = 0, resamples: int = 500) -> tuple[Floats, Floats]:
-    """Pointwise 95 % interval of the mean curve, ``[P]`` each."""
-    rng = np.random.default_rng(seed)
-    drawn = curves[rng.integers(0, len(curves), (resamples, len(curves)))].mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    return np.asarray(low), np.asarray(high)
+def _brief(environment: str) -> str:
+    return environment.removeprefix("credit/")
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{', '.join(map(str, numbers[:-1]))} or {numbers[-1]}"
 
 
 def _mean(values: Floats) -> Floats:
@@ -387,12 +293,4 @@ def _steps(steps: Floats) -> str:
     middle = float(np.median(steps))
     if not reached:
         return "never"
-    return f"{_short(middle) if isfinite(middle) else '–'} ({reached}/{len(steps)})"
-
-
-def _short(steps: float) -> str:
-    return f"{steps / 1e6:.3g} M" if steps >= 999_500 else f"{steps / 1e3:.3g} k" if steps >= 1000 else f"{steps:.0f}"
-
-
-def _row(*entries: Any) -> str:
-    return f"| {' | '.join(str(entry) for entry in entries)} |"
+    return f"{short(middle) if isfinite(middle) else '–'} ({reached}/{len(steps)})"

@@ -71,3 +71,8 @@ def _lines(cell: Cell) -> list[str]:
 def line(entries: list[str]) -> str:
     """Returns one line of a Markdown table."""
     return f"| {' | '.join(entries)} |"
+
+
+def row(*entries: object) -> str:
+    """Returns one line of a table."""
+    return f"| {' | '.join(str(entry) for entry in entries)} |"

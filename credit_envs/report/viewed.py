@@ -4,33 +4,60 @@ The return of each rollout splits exactly (design of credit_envs, §5):
 
     Σ γ^t r_t − V_0(s_0) = Σ γ^t A_t + Σ γ^t L_t          L_t = r_t + γ V_{t+1}(s_{t+1}) − Q_t(s_t, a_t)
 
-skill and luck, here step by step. Recipes that share a rollout plan share the group.
+skill and luck, here step by step. Recipes that share a rollout plan share the group; :func:`groups` makes one for each plan.
+What a recipe searched is kept with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from credit_envs.arrays import AnyArray, Floats
+from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.evaluation.config import load_recipe
 from credit_envs.evaluation.providers import Provided
-from credit_envs.oracle import evaluate, optimal, uniform
+from credit_envs.oracle import Values, evaluate, optimal, uniform
 from credit_envs.oracle.skill import skilled_policy
 from credit_envs.recipes import Recipe
 from credit_envs.sampling.sampler import Sampler
 from credit_envs.sampling.trajectories import Sample
 from credit_envs.table.mdp import TabularMDP
 
-USUAL = ("grpo", "gigpo", "anchor_graph")
+USUAL = ("grpo", "gigpo", "anchor_graph", "tree_grpo")
 """What is shown when nothing is named."""
 
 _MOST_VALUES = 50_000_000
 _MOST_STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One tree search from a step of a rollout.
+
+    Attributes:
+        rollout, step: where it started.
+        parent: int64 ``[n]``, the branch that leads to each node, −1 at the root, which is the first.
+        visits: int64 ``[n]``, simulations that went on from each node.
+        node: int64 ``[m]``, the node that each branch leaves.
+        action: int64 ``[m]``, its action as named, −1 for the inadmissible move.
+        count: int64 ``[m]``, simulations through it.
+        q: float64 ``[m]``, mean of their returns from there on, NaN without any.
+    """
+
+    rollout: int
+    step: int
+    parent: Ints
+    visits: Ints
+    node: Ints
+    action: Ints
+    count: Ints
+    q: Floats
 
 
 @dataclass(frozen=True)
@@ -45,6 +72,7 @@ class Method:
         credit: float64 ``[N, T]``.
         scale: root mean square of the credit over the steps taken, 1 where it is all zero.
         correlation: with the exact advantage over the steps taken, NaN where one of them never varies.
+        searches: the trees that it grew from steps of the group.
     """
 
     name: str
@@ -54,6 +82,7 @@ class Method:
     credit: Floats
     scale: float
     correlation: float
+    searches: tuple[Searched, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +138,35 @@ class Viewed:
         return np.stack([self.value[:, 0], *sums], axis=1)
 
 
+def groups(
+    table: TabularMDP,
+    algorithms: Sequence[str] = (),
+    levels: Sequence[float] = (0.5,),
+    group_size: int = 8,
+    seed: int = 0,
+) -> list[Viewed]:
+    """Draws a group for every policy and every rollout plan among the recipes.
+
+    Args:
+        table: the table.
+        algorithms: names of recipes, or ``FILE.py:FUNCTION`` (default: :data:`USUAL`).
+        levels: the policies, each as share of the way from uniform (0) to optimal play (1).
+        group_size: rollouts, at least 2.
+        seed: seed of the samples.
+
+    Raises:
+        CreditEnvsError: as :func:`viewed`, recipes of different plans excepted.
+    """
+    plans: dict[str, list[str]] = {}
+    for name in dict.fromkeys(algorithms or USUAL):
+        plans.setdefault(load_recipe(name).plan.name, []).append(name)
+    for level in levels:
+        check_range("policy", level, 0, 1)
+    return [
+        viewed(table, names, level, group_size, seed) for level in dict.fromkeys(levels) for names in plans.values()
+    ]
+
+
 def viewed(
     table: TabularMDP,
     algorithms: Sequence[str] = (),
@@ -120,7 +178,8 @@ def viewed(
 
     Args:
         table: the table.
-        algorithms: names of recipes, or ``FILE.py:FUNCTION`` (default: :data:`USUAL`); all of one rollout plan.
+        algorithms: names of recipes, or ``FILE.py:FUNCTION``, all of one rollout plan (default: what of :data:`USUAL` shares
+            its first one's).
         level: the policy, as share of the way from uniform (0) to optimal play (1).
         group_size: rollouts, at least 2.
         seed: seed of the sample.
@@ -132,7 +191,7 @@ def viewed(
     check_range("policy", level, 0, 1)
     check_range("group_size", group_size, 2, 64, integer=True)
     check_range("seed", seed, 0, (1 << 50) - 1, integer=True)
-    recipes = _recipes(table, tuple(dict.fromkeys(algorithms)) or USUAL)
+    recipes = _recipes(table, tuple(dict.fromkeys(algorithms)) or USUAL[:-1])
     if table.n_states * (table.horizon + 1) > _MOST_VALUES:
         raise CreditEnvsError(
             f"{table.name}: too large to solve in passing ({table.n_states:,} states × {table.horizon:,})"
@@ -148,7 +207,7 @@ def viewed(
     steps = int(batch.mask.sum())
     if steps > _MOST_STEPS:
         raise CreditEnvsError(f"{table.name}: {steps:,} steps in one group, a page shows {_MOST_STEPS:,} at most")
-    provided = Provided(sampler, sample, values)
+    provided = _Watched(sampler, sample, values)
     mask = batch.mask.cpu().numpy()
     value, advantage = (provided[name].cpu().numpy() for name in ("value", "advantage"))
     after = np.concatenate([value[:, 1:], np.zeros((len(value), 1))], axis=1)
@@ -198,8 +257,38 @@ def _recipes(table: TabularMDP, names: Sequence[str]) -> list[Recipe]:
     return found
 
 
-def _method(recipe: Recipe, sample: Sample, provided: Provided, advantage: Floats) -> Method:
+class _Watched(Provided):
+    """Keeps the searches that estimators ask for."""
+
+    def __init__(self, sampler: Sampler, sample: Sample, values: Values) -> None:
+        super().__init__(sampler, sample, values)
+        self.found: list[Searched] = []
+
+    def _search(self, rollout: Tensor, step: Tensor, *arguments: Any, **options: Any) -> Any:
+        result = super()._search(rollout, step, *arguments, **{**options, "nodes": True})
+        parts = {name: part.cpu().numpy() for name, part in vars(result.nodes).items()}
+        tree = parts["root"][parts["node"]]
+        for i, (where, when) in enumerate(zip(rollout.tolist(), step.tolist(), strict=True)):
+            nodes, branches = np.flatnonzero(parts["root"] == i), np.flatnonzero(tree == i)
+            parent = parts["parent"][nodes]
+            self.found.append(
+                Searched(
+                    where,
+                    when,
+                    np.where(parent < 0, -1, np.searchsorted(branches, parent)),
+                    parts["visits"][nodes],
+                    np.searchsorted(nodes, parts["node"][branches]),
+                    parts["action"][branches],
+                    parts["count"][branches],
+                    parts["q"][branches],
+                )
+            )
+        return result
+
+
+def _method(recipe: Recipe, sample: Sample, provided: _Watched, advantage: Floats) -> Method:
     batch = sample.trajectories
+    provided.found = []
     _, found = recipe.credit(batch, provided)
     credit, mask = found.detach().to(torch.float64).cpu().numpy(), batch.mask.cpu().numpy()
     own, true = credit[mask], advantage[mask]
@@ -215,4 +304,5 @@ def _method(recipe: Recipe, sample: Sample, provided: Provided, advantage: Float
         credit,
         scale if scale > 0 else 1.0,
         correlation,
+        tuple(provided.found),
     )

@@ -1,8 +1,9 @@
-// Shows one step of one rollout, and lets a person walk through the group. All numbers were computed beforehand.
-const data = JSON.parse(document.getElementById("data").textContent);
+// Shows one step of one rollout of one group, and lets a person walk through them. All numbers were computed beforehand.
+const all = JSON.parse(document.getElementById("data").textContent);
 const byId = (name) => document.getElementById(name);
-const at = { rollout: 0, step: 0, method: 0 };
-let timer = null;
+const at = { group: 0, rollout: 0, step: 0, method: 0 };
+const distinct = (key) => [...new Set(all.groups.map((group) => group[key]))];
+let data = all.groups[0], timer = null;
 
 const number = (x) => (x === 0 ? "0" : (x > 0 ? "+" : "−") + Math.abs(Number(x.toPrecision(3))));
 const length = (rollout) => rollout.action.length;
@@ -20,10 +21,13 @@ const make = (name, attributes = {}, content = "") => {
 
 // Anchors: where in the group each one was met.
 const meetings = new Map();
-data.rollouts.forEach((rollout, i) => rollout.anchor.forEach((anchor, t) => {
-  if (!meetings.has(anchor)) meetings.set(anchor, []);
-  meetings.get(anchor).push([i, t]);
-}));
+function meet() {
+  meetings.clear();
+  data.rollouts.forEach((rollout, i) => rollout.anchor.forEach((anchor, t) => {
+    if (!meetings.has(anchor)) meetings.set(anchor, []);
+    meetings.get(anchor).push([i, t]);
+  }));
+}
 
 // Bars of numbers with names: the largest fills its half.
 function bars(target, rows) {
@@ -105,7 +109,7 @@ function account(rollout, step) {
   byId("sum").textContent =
     `Before step ${step + 1}: ${added(lines.skill[step], lines.luck[step])}. In the end: ` +
     `${added(lines.skill[n], lines.luck[n])}; together the return, ` +
-    `${number(rollout.value[0] + lines.skill[n] + lines.luck[n])}.`;
+    `${number(Number((rollout.value[0] + lines.skill[n] + lines.luck[n]).toFixed(4)))}.`;
 }
 
 function meeting(rollout, step) {
@@ -133,22 +137,24 @@ function show() {
   const t = Math.min(at.step, n - 1);
   at.step = t;
   byId("rollout").value = at.rollout;
-  byId("method").value = at.method;
+  byId("environment").value = data.environment;
+  byId("policy").value = data.policy;
+  byId("method").value = `${at.group}.${at.method}`;
   byId("step").max = n - 1;
   byId("step").value = t;
   const picture = byId("picture");
   picture.hidden = !rollout.picture.length;
   if (!picture.hidden) {
-    picture.src = data.pictures[rollout.picture[t]];
-    picture.alt = data.texts[rollout.text[t]];
+    picture.src = all.pictures[rollout.picture[t]];
+    picture.alt = all.texts[rollout.text[t]];
   }
-  byId("text").textContent = data.texts[rollout.text[t]];
+  byId("text").textContent = all.texts[rollout.text[t]];
   const name = data.names[rollout.action[t]];
   byId("did").textContent =
     `Step ${t + 1} of ${n}: ${name} (taken with probability ${rollout.chance[t].toPrecision(3)}), paid ${number(rollout.reward[t])}. ` +
     `V ${number(rollout.value[t])}, advantage ${number(rollout.advantage[t])}, luck ${number(rollout.luck[t])}.` +
     (Math.max(...rollout.segment) > 0 ? ` Segment ${rollout.segment[t] + 1}.` : "") +
-    (t === n - 1 ? ` The end: ${data.texts[rollout.text[n]].split("\n")[0]}` : "");
+    (t === n - 1 ? ` The end: ${all.texts[rollout.text[n]].split("\n")[0]}` : "");
   bars(byId("worth"), rollout.actions[t].map((action, j) => ({
     name: data.names[action], size: rollout.worth[t][j], shown: number(rollout.worth[t][j]), taken: action === rollout.action[t],
   })));
@@ -167,8 +173,39 @@ function show() {
   strip(byId("lanes"), data.methods.map((one, m) => ({
     name: one.name, values: credit(rollout, m), limit: one.limit, now: m === at.method, go: (step) => ({ step, method: m }),
   })), data.methods.map((_, m) => ["here", m, t]));
+  trees(rollout, t, method);
   account(rollout, t);
-  history.replaceState(null, "", `#rollout=${at.rollout + 1}&step=${t + 1}&colour=${encodeURIComponent(method.name)}`);
+  const place = all.groups.length > 1 ? `group=${at.group + 1}&` : "";
+  history.replaceState(null, "", `#${place}rollout=${at.rollout + 1}&step=${t + 1}&colour=${encodeURIComponent(method.name)}`);
+}
+
+// The group of an environment and a policy; of several (one per rollout plan) the one with the same plan.
+function choose(environment, policy) {
+  const same = all.groups.map((group, g) => [group, g]).filter(([group]) => group.environment === environment);
+  const here = same.filter(([group]) => group.policy === policy);
+  const fitting = here.length ? here : same;
+  const [group, index] = fitting.find(([group]) => group.plan === data.plan) ?? fitting[0];
+  const method = Math.max(0, group.methods.findIndex((one) => one.name === data.methods[at.method].name));
+  enter({ group: index, method });
+}
+
+function enter(where) {
+  const moved = where.group !== undefined && where.group !== at.group;
+  if (moved) {
+    data = all.groups[where.group];
+    meet();
+    document.querySelectorAll("[data-group]").forEach((part) => { part.hidden = part.dataset.group !== String(where.group); });
+    byId("rollout").replaceChildren(...data.rollouts.map((_, i) => new Option(`${i + 1}`, i)));
+    if (!("rollout" in where)) Object.assign(where, { rollout: best(), step: 0 });
+  }
+  Object.assign(at, where);
+  if (moved) listMethods();
+  go({});
+}
+
+function best() {
+  const sums = data.rollouts.map((one) => one.reward.reduce((a, b) => a + b, 0));
+  return sums.indexOf(Math.max(...sums));
 }
 
 function go(where) {
@@ -200,6 +237,11 @@ function nextMeeting() {
   go({ rollout, step });
 }
 
+function next(key) {
+  const names = distinct(key), name = names[(names.indexOf(data[key]) + 1) % names.length];
+  choose(key === "environment" ? name : data.environment, key === "policy" ? name : data.policy);
+}
+
 const moves = {
   ArrowLeft: () => go({ step: at.step - 1 }),
   ArrowRight: () => go({ step: at.step + 1 }),
@@ -210,6 +252,9 @@ const moves = {
   " ": play,
   m: () => go({ method: at.method + 1 }),
   a: nextMeeting,
+  s: nextSearch,
+  e: () => next("environment"),
+  p: () => next("policy"),
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -221,10 +266,30 @@ document.addEventListener("keydown", (event) => {
   moves[event.key]();
 });
 
-data.rollouts.forEach((_, i) => byId("rollout").append(new Option(`${i + 1}`, i)));
-data.methods.forEach((method, m) => byId("method").append(new Option(method.name, m)));
+for (const key of ["environment", "policy"]) {
+  const names = distinct(key);
+  byId(key).append(...names.map((name) => new Option(name, name)));
+  byId(key).parentElement.hidden = names.length < 2;
+  byId(key).onchange = () => choose(byId("environment").value, byId("policy").value);
+}
+// Estimators of every plan stand in one list; one of another plan brings its own rollouts.
+function listMethods() {
+  const here = all.groups.map((group, g) => [group, g])
+    .filter(([group]) => group.environment === data.environment && group.policy === data.policy);
+  byId("method").replaceChildren(...here.map(([group, g]) => {
+    const options = group.methods.map((method, m) => new Option(method.name, `${g}.${m}`));
+    if (here.length === 1) return options;
+    const part = document.createElement("optgroup");
+    part.label = `rollouts by ${group.plan}`;
+    part.append(...options);
+    return [part];
+  }).flat());
+}
 byId("rollout").onchange = (event) => go({ rollout: Number(event.target.value) });
-byId("method").onchange = (event) => go({ method: Number(event.target.value) });
+byId("method").onchange = (event) => {
+  const [group, method] = event.target.value.split(".").map(Number);
+  enter({ group, method });
+};
 byId("step").oninput = (event) => go({ step: Number(event.target.value) });
 byId("first").onclick = moves.Home;
 byId("back").onclick = moves.ArrowLeft;
@@ -234,9 +299,12 @@ byId("play").onclick = play;
 byId("anchor").onclick = nextMeeting;
 
 const wanted = new URLSearchParams(location.hash.slice(1));
-const best = data.rollouts.map((one) => one.reward.reduce((a, b) => a + b, 0));
-go({
-  rollout: wanted.has("rollout") ? Number(wanted.get("rollout")) - 1 || 0 : best.indexOf(Math.max(...best)),
+const first = Math.min(all.groups.length, Math.max(1, Number(wanted.get("group")) || 1)) - 1;
+at.group = -1;
+data = all.groups[first];
+enter({
+  group: first,
+  rollout: wanted.has("rollout") ? Number(wanted.get("rollout")) - 1 || 0 : best(),
   step: Number(wanted.get("step") ?? 1) - 1 || 0,
   method: Math.max(0, data.methods.findIndex((method) => method.name === wanted.get("colour"))),
 });

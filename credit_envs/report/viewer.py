@@ -1,11 +1,13 @@
-"""The credit viewer: one self-contained page on which a group of rollouts is stepped through, with the truth beside credit.
+"""The credit viewer: one self-contained page on which groups of rollouts are stepped through, with the truth beside credit.
 
-Everything on the page is computed here; its script only shows it. Without scripts the ledger of the group remains.
+Environment, policy and estimator are chosen on the page. Everything on it is computed here; its script only shows it. Without
+scripts the ledgers remain.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
@@ -14,58 +16,90 @@ from typing import Any
 import numpy as np
 
 from credit_envs.arrays import AnyArray
+from credit_envs.errors import CreditEnvsError
 from credit_envs.faces import render
 from credit_envs.report.html import cell, table, tag, text
 from credit_envs.report.png import data_uri
-from credit_envs.report.viewed import Viewed
+from credit_envs.report.viewed import Searched, Viewed
 from credit_envs.table.storage import write_atomically
+
+MOST_BYTES = 5_000_000
+"""Pages larger than this are not written."""
 
 _DIGITS = 6
 _EXACT = "exact advantage"
 
 
-def write_viewer(shown: Viewed, path: str | Path, command: str = "") -> Path:
-    """Writes the page of a group.
+def write_viewer(shown: Viewed | Sequence[Viewed], path: str | Path, command: str = "") -> Path:
+    """Writes the page of one group or of several.
 
     Args:
-        shown: the group.
+        shown: the groups; the one to start with first.
         path: file to write.
         command: the command that makes the page again.
 
     Raises:
-        CreditEnvsError: if the file cannot be written.
+        CreditEnvsError: if the page is larger than 5 MB, or the file cannot be written.
     """
-    target = Path(path)
-    write_atomically(target, viewer(shown, command).encode())
+    target, page = Path(path), viewer(shown, command).encode()
+    if len(page) > MOST_BYTES:
+        raise CreditEnvsError(
+            f"the page is {len(page) / 1e6:.1f} MB, expected at most {MOST_BYTES / 1e6:.0f}: fewer environments, policies, "
+            "algorithms or rollouts, or a shorter horizon"
+        )
+    write_atomically(target, page)
     return target
 
 
-def viewer(shown: Viewed, command: str = "") -> str:
-    """Returns the page of a group as HTML that needs nothing else."""
+def viewer(shown: Viewed | Sequence[Viewed], command: str = "") -> str:
+    """Returns the page of one group or of several as HTML that needs nothing else."""
+    groups = [shown] if isinstance(shown, Viewed) else list(shown)
     here = files("credit_envs.report")
-    name = shown.table.name
+    names = list(dict.fromkeys(group.table.name for group in groups))
+    title = f"Credit on {', '.join(names)}"
     style = (here / "style.css").read_text() + (here / "viewer.css").read_text()
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        + tag("title", text(f"Credit on {name}"))
+        + tag("title", text(title))
         + tag("style", style)
     )
-    # A closing tag inside the data would end the script.
-    data = json.dumps(content(shown), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    # A tag inside the data would end the script.
+    data = json.dumps(content(groups), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    summaries, tables = (
+        "".join(
+            tag("div", part(group), data_group=str(i), **({"hidden": ""} if i else {}))
+            for i, group in enumerate(groups)
+        )
+        for part in (_summary, lambda group: _ledger(group) + _methods(group))
+    )
+    plain = "<noscript><style>[data-group] { display: block !important; }</style></noscript>"
     body = (
-        tag("header", tag("h1", text(f"Credit on {name}")), _summary(shown))
-        + tag("main", _stage(), _ledger(shown), _methods(shown), _keys(), _again(command))
+        tag("header", tag("h1", text(title)), summaries)
+        + tag("main", _stage(), plain, tables, _keys(), _again(command))
         + f'<script type="application/json" id="data">{data}</script>'
-        + tag("script", (here / "viewer.js").read_text())
+        + "".join(tag("script", (here / name).read_text()) for name in ("viewer_trees.js", "viewer.js"))
     )
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body class="viewer">{body}</body></html>\n'
 
 
-def content(shown: Viewed) -> dict[str, Any]:
-    """Returns everything that the page's script shows, as plain lists: numbers rounded, pictures and texts once each."""
+def content(groups: Sequence[Viewed]) -> dict[str, Any]:
+    """Returns everything that the page's script shows, as plain lists; pictures and texts stand once each for all groups."""
+    pictures, texts = _Once(), _Once()
+    found = [_group(group, _label(groups, group), pictures, texts) for group in groups]
+    return {"pictures": pictures.kept, "texts": texts.kept, "groups": found}
+
+
+def _label(groups: Sequence[Viewed], shown: Viewed) -> str:
+    """A table's name, with its knobs where names don't tell tables apart."""
+    same = {group.table.fingerprint for group in groups if group.table.name == shown.table.name}
+    knobs = ", ".join(f"{key}={value}" for key, value in shown.table.knobs.items())
+    return shown.table.name + (f" ({knobs})" if len(same) > 1 and knobs else "")
+
+
+def _group(shown: Viewed, label: str, pictures: _Once, texts: _Once) -> dict[str, Any]:
+    """Returns one group as plain lists, numbers rounded."""
     batch, truth, table = shown.sample.trajectories, shown.sample.truth, shown.table
-    pictures = _Once()
-    texts = _Once()
+    place = id(table)  # fingerprints leave out how states look
     state, code, final = (part.cpu().numpy() for part in (truth.state, truth.code, truth.final))
     reward, action, anchor = (part.cpu().numpy() for part in (batch.reward, batch.action, batch.anchor))
     segment, turn, node = (part.cpu().numpy() for part in (batch.segment, batch.turn, batch.node))
@@ -76,7 +110,9 @@ def content(shown: Viewed) -> dict[str, Any]:
         ends = [*zip(state[i, :n].tolist(), code[i, :n].tolist(), strict=True), (int(final[i]), int(code[i, n - 1]))]
         rollouts.append(
             {
-                "picture": [pictures(where, lambda w=where: data_uri(render.picture(table, *w))) for where in ends]
+                "picture": [
+                    pictures((place, *where), lambda w=where: data_uri(render.picture(table, *w))) for where in ends
+                ]
                 if pictured
                 else [],
                 "text": [texts(words, lambda w=words: w) for words in (*shown.texts[i], _ended(shown, i))],
@@ -90,6 +126,7 @@ def content(shown: Viewed) -> dict[str, Any]:
                 "segment": segment[i, :n].tolist(),
                 "turn": turn[i, :n].tolist(),
                 "node": node[i, :n].tolist(),
+                "tree": int(batch.tree[i]),
                 "actions": [actions.tolist() for actions, _ in shown.alternatives[i]],
                 "worth": [_rounded(worth) for _, worth in shown.alternatives[i]],
                 "credit": [_rounded(method.credit[i, :n]) for method in shown.methods],
@@ -98,16 +135,31 @@ def content(shown: Viewed) -> dict[str, Any]:
     exact = shown.advantage[shown.mask]
     scale = float(np.sqrt((exact**2).mean())) or 1.0
     return {
+        "environment": label,
+        "policy": "uniform play" if shown.level == 0 else f"{shown.level:.0%} of the way to optimal play",
+        "plan": shown.plan,
         "names": list(table.action_names),
         "discount": table.discount,
-        "pictures": pictures.kept,
-        "texts": texts.kept,
         "methods": [
             {"name": _EXACT, "scale": scale, "limit": _limit(exact)},
-            *({"name": m.name, "scale": m.scale, "limit": _limit(m.credit[shown.mask])} for m in shown.methods),
+            *(
+                {
+                    "name": m.name,
+                    "scale": m.scale,
+                    "limit": _limit(m.credit[shown.mask]),
+                    "searches": [_searched(one) for one in m.searches],
+                }
+                for m in shown.methods
+            ),
         ],
         "rollouts": rollouts,
     }
+
+
+def _searched(found: Searched) -> dict[str, Any]:
+    parts = {name: value.tolist() for name, value in vars(found).items() if name not in ("rollout", "step", "q")}
+    q = [None if value != value else value for value in _rounded(found.q)]
+    return {"rollout": found.rollout, "step": found.step, **parts, "q": q}
 
 
 def _ended(shown: Viewed, rollout: int) -> str:
@@ -167,6 +219,8 @@ def _stage() -> str:
     )
     controls = tag(
         "div",
+        tag("label", "environment ", '<select id="environment"></select>'),
+        tag("label", "policy ", '<select id="policy"></select>'),
         tag("label", "rollout ", '<select id="rollout"></select>'),
         tag("label", "colour ", '<select id="method"></select>'),
         *(
@@ -225,6 +279,15 @@ def _stage() -> str:
         ),
         aria_labelledby="group-title",
     )
+    trees = tag(
+        "section",
+        tag("h2", "", id="tree-title"),
+        tag("p", "", id="tree-says", class_="soft"),
+        tag("div", "", id="tree", class_="scroll", tabindex="0", role="group", aria_label="tree"),
+        id="trees",
+        aria_labelledby="tree-title",
+        hidden="",
+    )
     account = tag(
         "section",
         tag("h2", "Skill and luck so far", id="account-title"),
@@ -241,7 +304,12 @@ def _stage() -> str:
     )
     plain = "<noscript><p>Stepping through needs scripts; the ledger below does not.</p></noscript>"
     return (
-        plain + controls + tag("div", scene, worth, class_="two") + group + tag("div", account, meeting, class_="two")
+        plain
+        + controls
+        + tag("div", scene, worth, class_="two")
+        + group
+        + trees
+        + tag("div", account, meeting, class_="two")
     )
 
 
@@ -296,6 +364,8 @@ def _keys() -> str:
         "space": "play, pause",
         "m": "colour by the next estimator",
         "a": "next step of the group at the same anchor",
+        "s": "next step that the coloured estimator searched from",
+        "e p": "next environment, next policy",
     }
     listed = (tag("dt", text(key)) + tag("dd", text(does)) for key, does in keys.items())
     return tag("details", tag("summary", "Keys"), tag("dl", *listed))
