@@ -98,6 +98,7 @@ def leaderboard(
     suite: str = "board-v0",
     entries: Path = Path("leaderboard/entries"),
     site: Path | None = None,
+    docs: Path = Path("docs"),
     new_season: str | None = None,
     secret: Path | None = None,
 ) -> int:
@@ -109,6 +110,7 @@ def leaderboard(
         suite: Whose entries to show.
         entries: Folder of entries.
         site: Folder in which to write the static site of all entries.
+        docs: Folder of the docs, whose granularity maps and claims ledger the site shows where they are there.
         new_season: Draw the secret of a new season of hidden instances under this name; its hash is written beside entries.
         secret: File in which the new secret is kept.
     """
@@ -140,7 +142,7 @@ def leaderboard(
     if site is not None:
         from credit_envs.leaderboard.site import write_site
 
-        print(f"site: {write_site(entries, site)}")
+        print(f"site: {write_site(entries, site, docs)}")
     return 0
 
 

@@ -71,7 +71,8 @@ class Stage:
         return Sampler(self.table, self.rung.policy, seed)
 
 
-def stages(environment: str, table: TabularMDP, board: Board) -> list[Stage]:
+@functools.lru_cache(maxsize=128)
+def stages(environment: str, table: TabularMDP, board: Board) -> tuple[Stage, ...]:
     """Returns the stages of an environment, one per policy of its ladder, or the strayed one."""
     found = []
     rungs = [strayed(table)] if board.strayed else ladder(table, board.levels)
@@ -83,7 +84,7 @@ def stages(environment: str, table: TabularMDP, board: Board) -> list[Stage]:
             plain = torch.from_numpy(exact_gradient(table, rung.policy, discounted_visits=False))
         groups = max(_FEWEST, round(board.budget / (GROUP_SIZE * steps)))
         found.append(Stage(environment, table, rung, evaluate(table, rung.policy), gradient, plain, groups))
-    return found
+    return tuple(found)
 
 
 def strayed(table: TabularMDP) -> Rung:
@@ -119,9 +120,9 @@ def score(stage: Stage, seed: int, episodes: Episodes, spent: Mapping[str, float
         CreditEnvsError: if the replay disagrees with the records.
     """
     played = replay(stage.table, stage.rung.policy, seed, episodes)
-    fixed = stage.sampler(seed).groups(stage.groups, GROUP_SIZE)
-    mask = fixed.trajectories.mask
     own_rollouts = not is_fixed(episodes, stage.groups)
+    fixed = stage.sampler(seed).groups(stage.groups, GROUP_SIZE) if own_rollouts else played
+    mask = fixed.trajectories.mask
     frame = _Frame(stage, seed, fixed, controlled=True)
     own = _Frame(stage, seed, played, controlled=False) if own_rollouts else frame
     credit = torch.from_numpy(episodes.padded(episodes.credit).astype(np.float64))
