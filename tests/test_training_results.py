@@ -9,6 +9,7 @@ from scipy import stats
 
 from credit_envs import cli
 from credit_envs.errors import CreditEnvsError
+from credit_envs.report import agreement
 from credit_envs.report import learning as reports
 from credit_envs.training import results, scores, sweep
 from credit_envs.training.budgets import BUDGETS, budget_of
@@ -99,13 +100,13 @@ def test_rank_correlation_of_credit_and_learning():
     rising = scored([(a, p, 2.0**i) for p in places for i, a in enumerate(agents)])
     falling = scored([(a, p, 2.0**-i) for p in places for i, a in enumerate(agents)])
     for scores_, value in ((rising, 1.0), (falling, -1.0)):
-        pairs = reports.paired(found, scores_)
+        pairs = agreement.paired(found, scores_)
         for within in (True, False):
-            interval = reports.correlation(pairs, within, resamples=200)
+            interval = agreement.correlation(pairs, within, resamples=200)
             assert interval.value == pytest.approx(value)
             assert interval.low == pytest.approx(value)
     holes = scored([(a, p, None if a == "d" else 2.0**i) for p in places for i, a in enumerate(agents)])
-    assert reports.paired(found, holes).undefined == 3
+    assert agreement.paired(found, holes).undefined == 3
 
 
 def test_every_first_agent_has_a_recipe_whose_credit_can_be_scored():
@@ -128,16 +129,20 @@ def test_compare_trains_reports_and_goes_on(tmp_path, capsys):
     assert cli.main([*arguments, "--docs", str(tmp_path / "docs")]) == 0
     text = (tmp_path / "out" / "report.md").read_text()
     for part in (
-        "### Chat-v0",
-        "### Pivots-v0",
+        "<summary>Chat-v0</summary>",
+        "<summary>Pivots-v0</summary>",
         "| grpo | 3 |",
         "| gigpo | 3 |",
         "credit-envs train gigpo --env credit/Chat-v0",
     ):
         assert part in text
     assert (tmp_path / "out" / "curves.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "map.png").stat().st_size > 5_000
     assert (tmp_path / "docs" / "training.md").is_file()
-    assert (tmp_path / "docs" / "images" / "training.png").is_file()
+    shown = (tmp_path / "docs" / "training.md").read_text()
+    for name in ("training.png", "training-map.png"):
+        assert (tmp_path / "docs" / "images" / name).is_file()
+        assert f"(images/{name})" in shown
     assert len(list((tmp_path / "keep").glob("*.safetensors"))) == 4
     cell = tmp_path / "out" / "grpo-Chat-v0.json"
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.json")}
@@ -169,3 +174,52 @@ def test_a_damaged_result_is_named(tmp_path):
         results.load(tmp_path)
     with pytest.raises(CreditEnvsError, match="holds no results of training"):
         results.load(tmp_path / "nowhere")
+
+
+def test_seeds_that_train_one_at_a_time_make_one_result(tmp_path):
+    """The transformer trains one learner: a cell runs its seeds one after the other, and says so in its command."""
+    pytest.importorskip("transformers")
+    (cell,) = sweep.cells(["grpo"], ["credit/Chat-v0"], 2, 300, policy="transformer")
+    assert cell.slug == "grpo-Chat-v0@transformer"
+    assert [part.seed for part in cell.parts] == [0, 1]
+    assert cell.command.startswith(
+        "credit-envs compare grpo --environments credit/Chat-v0 --policy transformer --seeds 2"
+    )
+    assert sweep.sweep([cell], tmp_path, keep=tmp_path / "kept") == []
+    one = results.read(tmp_path / f"{cell.slug}.json")
+    assert (one.seeds, one.policy, one.simulated) == (2, "transformer", True)
+    assert not np.array_equal(one.curves[0], one.curves[1])
+    alone = json.loads((tmp_path / "runs" / "grpo-Chat-v0@transformer-1-1" / "result.json").read_text())
+    kept = json.loads((tmp_path / f"{cell.slug}.json").read_text())["curve"][-1]
+    assert kept["normalised"][1] == pytest.approx(alone["curve"][-1]["normalised"][0], abs=1e-4)
+    assert (tmp_path / "kept" / f"{cell.slug}.safetensors").is_file()
+    with pytest.raises(CreditEnvsError, match="unknown policy 'grus'; did you mean 'gru'"):
+        sweep.cells(["grpo"], ["credit/Chat-v0"], 2, policy="grus")
+
+
+def variant(agent, environment, curves, **options):
+    data = made(agent, environment, curves)
+    return results.learning({**data, "options": {**data["options"], **options}})
+
+
+def test_the_report_tells_apart_what_is_not_alike():
+    """Agents that lack environments stand apart with the reason, further environments and policies in tables of their own."""
+    rising, flat = [[0, 0.5, 1.0]] * 3, [[0, 0.1, 0.2]] * 3
+    found = [
+        variant(agent, f"credit/{place}-v0", rising) for agent in ("grpo", "gigpo") for place in ("Chat", "Lookup")
+    ]
+    found += [variant("mt_grpo", "credit/Lookup-v0", flat), variant("ppo", "credit/Chat-v0", rising, epochs=4)]
+    found += [
+        variant("grpo", "credit/KeyRooms-v0?aliasing=0.5", flat),
+        variant("grpo", "credit/Chat-v0", flat, policy="gru"),
+    ]
+    text = reports.report(found)
+    head, _, rest = text.partition("## Further environments")
+    assert "| gigpo | 1 | 2 |" in head
+    assert head.index("| · |") < head.index("| ppo | 4 | 1 |")
+    assert "aliasing" not in head
+    assert "| `KeyRooms-v0?aliasing=0.5` | 400 k | 0.20 / 0.10 |" not in rest  # the budget is the result's own
+    assert "| `KeyRooms-v0?aliasing=0.5` | 100 | 0.20 / 0.10 |" in rest
+    assert "| `Chat-v0` | gru | grpo | 3 | 0.200 [0.200, 0.200] |" in rest
+    assert "* mt_grpo: needs answer_seen or" in rest
+    assert "* ppo: not trained yet on Lookup-v0" in rest

@@ -15,7 +15,7 @@ from credit_envs.evaluation.summary import Interval
 from credit_envs.report.markdown import row
 from credit_envs.training.results import Learning
 
-_RESAMPLES = 2000
+_RESAMPLES = 1000
 _BOUGHT = ("vineppo", "mcts_prm", "agent_q")
 """Agents that pay for continuations or searches."""
 _PAIRS = ("agent_prm", "agent_q", "inverse_prm")
@@ -105,7 +105,7 @@ def correlation(pairs: Pairs, within: bool, seed: int = 0, resamples: int = _RES
 def _rank(x: Floats, y: Floats) -> float:
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
-    return float(stats.spearmanr(x, y).statistic)
+    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
 
 
 def section(found: Sequence[Learning], scores: Mapping[str, Any]) -> list[str]:

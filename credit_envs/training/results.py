@@ -59,6 +59,16 @@ class Learning:
         return str(self.about["options"].get("policy", "tabular"))
 
     @property
+    def epochs(self) -> int:
+        """Steps of the optimiser per batch."""
+        return int(self.about["options"].get("epochs", 1))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether returns are means over rollouts, since the policy remembers."""
+        return bool(self.about["simulated"])
+
+    @property
     def final(self) -> Floats:
         """Normalised return at the whole budget, ``[seeds]``."""
         return np.asarray(self.curves[:, -1])
@@ -152,6 +162,7 @@ def learning(result: Mapping[str, Any]) -> Learning:
     values = np.array([point["normalised"] for point in curve], dtype=np.float64).T
     curves = np.stack([np.interp(grid, at, value) for at, value in zip(steps, values, strict=True)])
     about = {name: value for name, value in result.items() if name != "curve"}
+    about["simulated"] = "error" in curve[-1]
     return Learning(str(result["agent"]), str(result["env"]), budget, grid, curves, about)
 
 
