@@ -68,11 +68,12 @@ class Test:
         if self.against:
             first, second = f"{first} / {second}", " / ".join(map(_told, self.against))
         times = "" if self.factor == 1 else f"{self.factor:g} × "
-        what = self.measure if self.measure != "worth" else f"worth per {_UNIT_OF[self.price]}"
+        what = f", per {_UNIT_OF[self.price]}" if self.price != "simulator" else ""
+        what = what if self.measure == "worth" else f", {self.measure}"
         if self.along:
-            return f"{first} / {second}, {what}, {self.expect} along {self.along.replace('_', ' ')}"
+            return f"{first} / {second}{what} {self.expect} along {self.along.replace('_', ' ')}"
         relation = {"greater": ">", "less": "<", "equal": "≈"}[self.expect]
-        return f"{first} {relation} {times}{second}, {what}"
+        return f"{first} {relation} {times}{second}{what}"
 
     @property
     def unit(self) -> str:

@@ -24,11 +24,11 @@ _PROBLEMS = 50
 
 
 def anchors(table: TabularMDP, before: Policy, after: Policy, seed: int) -> dict[str, float]:
-    """Sizes of anchor groups (steps at a step's anchor), shares of steps whose anchor recurs, and lengths of rollouts."""
+    """Sizes of anchor groups (steps at a step's anchor), and shares of steps whose anchor recurs."""
     out: dict[str, float] = {}
     for ending, policy in (("_before", before), ("", after)):
         found = vitals(_sample(table, policy, seed).trajectories)
-        out |= {f"{name}{ending}": found[name] for name in ("anchor_group", "revisits", "length")}
+        out |= {f"{name}{ending}": found[name] for name in ("anchor_group", "revisits")}
     return out
 
 
