@@ -21,13 +21,16 @@ EXAMPLES = sorted(
 )
 
 
+LIBRARIES = ("minari", "ray", "sb3_contrib", "stable_baselines3", "tensordict", "torchrl")
+
+
 @pytest.fixture(scope="module")
 def made():
     sys.path.insert(0, str(DOCS))
     try:
         yield {
             name: importlib.import_module(f"made.{name}")
-            for name in ("algorithms", "environments", "figures", "autodoc")
+            for name in ("algorithms", "environments", "figures", "api", "autodoc")
         }
     finally:
         sys.path.remove(str(DOCS))
@@ -35,8 +38,8 @@ def made():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(path, tmp_path, monkeypatch, capsys):
-    if "stable_baselines3" in path.read_text():
-        pytest.importorskip("stable_baselines3")
+    for library in sorted(set(LIBRARIES) & set(re.findall(r"^(?:import|from) (\w+)", path.read_text(), re.MULTILINE))):
+        pytest.importorskip(library, reason=f"{library} is not installed")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
     there = {"__name__": "example"}
@@ -120,3 +123,26 @@ def test_docstrings_become_markdown(made):
     assert markdown("see :func:`~a.b` and ``x * y`` for π*(a) <b>") == r"see `a.b` and `x * y` for π\*(a) &lt;b>"
     assert markdown("    g* = <x>") == "    g* = <x>"
     assert markdown("**Critics.** One") == "**Critics.** One"
+
+
+def test_api_pages_hold_every_public_name(made):
+    """Whatever a room lists in ``__all__`` stands on its page, or on the page of the room that it comes from."""
+    api = made["api"]
+    pages = dict(api.files(DOCS))
+    everything = "\n".join(pages.values())
+    for name in api.ROOMS:
+        assert f"api/{name}.md" in pages
+        for public in getattr(importlib.import_module(f"credit_envs.{name}"), "__all__", ()):
+            assert f"`{public}`" in everything, (name, public)
+    folders = {path.parent.name for path in api.PACKAGE.glob("*/__init__.py")} - {"cli"}
+    assert folders == set(api.ROOMS) & folders
+
+
+def test_every_page_can_be_reached_from_the_index():
+    """Each hand-written page is named in a list of pages, and the index links to it or to the list that holds it."""
+    index = (DOCS / "index.md").read_text()
+    linked = set(re.findall(r"\]\(([\w/-]+)\.md\)", index))
+    for path in (*DOCS.glob("*.md"), *DOCS.glob("howto/*.md")):
+        name = str(path.relative_to(DOCS).with_suffix(""))
+        if name != "index" and "orphan: true" not in path.read_text():
+            assert name in linked, name
