@@ -24,6 +24,10 @@ class UnreachableRequestError(CreditEnvsError):
     """A dial was asked for a value outside the range that it can reach on this table."""
 
 
+class UnexpectedArgumentError(CreditEnvsError, TypeError):
+    """A keyword that an environment has not: a ``TypeError`` too, as callers that try out keywords expect."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 

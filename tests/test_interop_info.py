@@ -199,3 +199,11 @@ def test_sb3_hands_them_on():
         assert [dict(i) for i in ours.reset_infos] == [dict(i) for i in theirs.reset_infos]
         mine, its = ours.step(actions)[3], theirs.step(actions)[3]
         assert [{n: i[n] for n in NAMES} for i in mine] == [{n: i[n] for n in NAMES} for i in its]
+
+
+@pytest.mark.parametrize("source", ["credit/KeyRooms-v0", "credit/Taxi-v0", "credit/DoorKey-v0", make_table("Pivots")])
+def test_a_keyword_too_many_is_a_type_error_too(source):
+    for make in (faces.make, faces.make_vec):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'") as caught:
+            make(source, frameskip=1)
+        assert isinstance(caught.value, CreditEnvsError)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from credit_envs.errors import CreditEnvsError
+from credit_envs.errors import CreditEnvsError, UnexpectedArgumentError
 from credit_envs.faces.single import TabularEnv
 from credit_envs.faces.truth import OracleInfo
 from credit_envs.faces.vector import TabularVectorEnv
@@ -118,6 +118,19 @@ def _is_path(source: Source) -> bool:
 
 
 def _table(source: Source, instance: int, knobs: dict[str, Any]) -> TabularMDP:
+    try:
+        return _built(source, instance, knobs)
+    except CreditEnvsError as error:
+        # TorchRL, for one, tries ``frameskip`` and does without it where it meets these words.
+        stranger = next(
+            (name for name in knobs if str(error).startswith("unknown ") and f" {name!r};" in str(error)), None
+        )
+        if stranger is None:
+            raise
+        raise UnexpectedArgumentError(f"{error} (unexpected keyword argument {stranger!r})") from error
+
+
+def _built(source: Source, instance: int, knobs: dict[str, Any]) -> TabularMDP:
     if isinstance(source, str) and not _is_path(source):
         return make_table(source, instance=instance, **knobs)
     if instance != 0:
