@@ -301,7 +301,9 @@ def test_the_plan_names_the_rules_and_they_can_fail():
 
 def _learnt(grain, values, family="mc", unit=4, structure="first", alarms=()):
     values = np.asarray(values, dtype=float)
-    return speed.Learnt("Pivots", structure, unit, family, str(grain), values, values, 0 * values, 10.0, alarms)
+    return speed.Learnt(
+        "Pivots", structure, unit, family, str(grain), values, values, 0 * values, 10.0, alarms, values * math.nan
+    )
 
 
 def test_learning_speed_is_held_against_the_surface():

@@ -10,7 +10,7 @@ import numpy as np
 
 from credit_envs.arrays import Floats
 from credit_envs.errors import CreditEnvsError
-from credit_envs.experiments.surface import BUDGETS, STRUCTURES, Slice
+from credit_envs.experiments.surface import STRUCTURES, Slice
 from credit_envs.report.plots import GRID, INK, SOFT, STYLE, pyplot
 
 if TYPE_CHECKING:
@@ -24,13 +24,15 @@ KIND = {
 ROWS = (
     ("mc", "rollouts", "Monte-Carlo values\nK = 1, more rollouts"),
     ("mc", "continuations", "Monte-Carlo values\n8 rollouts, K grows"),
-    ("mc", "best split", "Monte-Carlo values\nbest K"),
     ("learned", "rollouts", "learned critic\nhalf the budget"),
     ("anchor", "rollouts", "anchor groups\n(GiGPO, γ = 1)"),
     ("tree", "rollouts", "trees that fork\nat boundaries"),
     ("value", "rollouts", "exact values\n(the limit of all)"),
 )
-"""Families and ways of spending, with what a reader sees."""
+"""Families and ways of spending, with what a reader sees; the best split of K is left out, it looks like K = 1."""
+
+_SHOWN = (4, 64, 1024)
+"""Budgets that are drawn, in groups of the unit."""
 
 _SHADES = ("#f4f1e9", "#d9e3ee", "#9dbfe3", "#4d8fd1", "#174f8f")
 _UNITS = ("#174f8f", "#2a78d6", "#199e70", "#d99026", "#d95926", "#8c2f5a")
@@ -45,13 +47,13 @@ def surface_map(
     says the dot should be; empty where it was not measured.
     """
     chosen = _chosen(found, task, structure, price)
-    budgets = [m for m in BUDGETS if any(one.budget == m for one in chosen)]
+    budgets = [m for m in _SHOWN if any(one.budget == m for one in chosen)]
     rows = [row for row in ROWS if any((one.family, one.spending) == row[:2] for one in chosen)]
     if not rows:
         raise CreditEnvsError(f"surface_map: nothing measured for {task}, {structure}, {price}")
     plt = pyplot("surface")
     with plt.rc_context({**STYLE, "figure.facecolor": "white"}):
-        size = (1.9 * len(budgets) + 1.9, 1.42 * len(rows) + 1.25)
+        size = (2.5 * len(budgets) + 1.9, 1.42 * len(rows) + 1.25)
         figure, grid = plt.subplots(len(rows), len(budgets), figsize=size, layout="constrained", squeeze=False)
         shades = _shades()
         for i, (family, spending, title) in enumerate(rows):
@@ -131,6 +133,10 @@ def _kept(one: Slice) -> Floats:
     return np.asarray(worth / best)
 
 
+_MOVING = {("mc", "continuations"), ("learned", "rollouts"), ("anchor", "rollouts"), ("tree", "rollouts")}
+"""Families whose best grain can depend on the budget."""
+
+
 def optimum_lines(found: Sequence[Slice], path: Path, task: str = "Pivots", price: str = "simulator") -> Path:
     """Draws the best grain against the budget, one line per causal unit, a panel per family and causal structure.
 
@@ -138,7 +144,7 @@ def optimum_lines(found: Sequence[Slice], path: Path, task: str = "Pivots", pric
     of resampled seeds.
     """
     plt = pyplot("optimum")
-    rows = [row for row in ROWS[1:5] if any((one.family, one.spending) == row[:2] for one in found)]
+    rows = [row for row in ROWS if row[:2] in _MOVING and any((one.family, one.spending) == row[:2] for one in found)]
     with plt.rc_context({**STYLE, "figure.facecolor": "white"}):
         size = (3.3 * len(STRUCTURES) + 1.0, 2.05 * len(rows) + 0.8)
         figure, grid = plt.subplots(
@@ -202,7 +208,7 @@ def _lines(axes: Axes, here: Sequence[Slice]) -> None:
 def levels_bars(found: Sequence[Slice], path: Path, tasks: Sequence[str], price: str = "simulator") -> Path:
     """Draws GRPO-equivalents of token, turn, segment and trajectory grains, tasks down, budgets across, families as lines."""
     plt = pyplot("levels")
-    budgets = [m for m in BUDGETS if m in (4, 64, 1024)]
+    budgets = _SHOWN
     lines = [row for row in ROWS if row[:2] not in (("value", "rollouts"),)]
     with plt.rc_context({**STYLE, "figure.facecolor": "white"}):
         size = (3.2 * len(budgets) + 2.2, 2.5 * len(tasks) + 0.6)

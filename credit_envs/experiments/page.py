@@ -11,6 +11,7 @@ from typing import Any
 from credit_envs.experiments import maps, principle_tables, sections
 from credit_envs.experiments.cells import Sweep
 from credit_envs.experiments.confirm import checks, same_points
+from credit_envs.experiments.glance import glance
 from credit_envs.experiments.ledger_page import dials_section, ledger_section
 from credit_envs.experiments.surface import STRUCTURES, Slice, flat, moments, slices
 from credit_envs.experiments.tables import read_csv, save, save_json
@@ -43,6 +44,7 @@ def publish(sweep: Sweep, folder: Path, docs: Path) -> list[Path]:
     written.append(save(flat(found), data / "granularity.csv.gz"))
     written.append(save(measured, data / "moments.csv"))
     written.append(save_json([told], data / "principle_tests.json"))
+    written.append(glance(told["structures"], docs / "images" / "principle.png"))
     return [*written, *draw(here, docs / "images")]
 
 

@@ -42,6 +42,7 @@ class Learnt:
         fall: how far the end lies below the best on the way, likewise.
         updates: steps of the optimiser that the budget paid for.
         alarms: names of alarms that training raised.
+        dependence: how much the learnt policies look at the picture, in nats, float64 ``[learners]``; NaN where there is none.
     """
 
     task: str
@@ -54,6 +55,7 @@ class Learnt:
     fall: Floats
     updates: float
     alarms: tuple[str, ...]
+    dependence: Floats
 
     @property
     def place(self) -> str:
@@ -69,7 +71,8 @@ def learnt(sweep: Sweep, folder: Path) -> list[Learnt]:
         speed, final, fall = (np.array([r[name] for r in records]) for name in ("speed", "final", "fall"))
         alarms = tuple(name for name in ALARMS if np.isfinite(records[0][f"alarm_{name}"]))
         place = (axes["task"], axes["structure"], axes["unit"], axes["family"], str(axes["grain"]))
-        out.append(Learnt(*place, speed, final, fall, records[0]["updates"], alarms))
+        seen = np.array([r.get("dependence", np.nan) for r in records])
+        out.append(Learnt(*place, speed, final, fall, records[0]["updates"], alarms, seen))
     return out
 
 
@@ -94,6 +97,31 @@ def agreement(found: Sequence[Learnt], surface: Sequence[Mapping[str, str]]) -> 
             rank = correlation(pairs, within=True, resamples=_RESAMPLES)
             row = {"family": family, "points": len(own), "places": len(set(pairs.environment))}
             out.append({**row, "rank": [rank.value, rank.low, rank.high]})
+    return out
+
+
+NETWORK = " network"
+"""How the names of tasks end on which networks learn, which read pictures."""
+
+
+def tabular(found: Sequence[Learnt]) -> list[Learnt]:
+    """Returns what tables learnt."""
+    return [one for one in found if not one.task.endswith(NETWORK)]
+
+
+def shortcuts(found: Sequence[Learnt], seed: int = 0) -> list[dict[str, Any]]:
+    """Returns, per task of a network, family and grain, how it ended: ``final`` and ``dependence`` with 95 % intervals, alarms."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for one in found:
+        if one.task.endswith(NETWORK):
+            row: dict[str, Any] = {name: getattr(one, name) for name in ("task", "family", "grain")}
+            row["unit"] = _unit(one)
+            for name in ("speed", "final", "dependence"):
+                values = getattr(one, name)
+                drawn = values[rng.integers(0, values.size, (_RESAMPLES, values.size))].mean(axis=1)
+                row[name] = Interval(float(values.mean()), *(float(x) for x in np.quantile(drawn, [0.025, 0.975])))
+            out.append({**row, "alarms": " ".join(one.alarms)})
     return out
 
 
@@ -157,7 +185,8 @@ def publish(sweep: Sweep, folder: Path, docs: Path) -> list[Path]:
         rows.append({**row, "updates": one.updates, "alarms": " ".join(one.alarms)})
     surface = docs / "data" / "granularity.csv.gz"
     ranks = agreement(found, read_csv(surface)) if surface.is_file() else []
-    told = {"agreement": ranks, "contrasts": contrasts(found), "fastest": fastest(found)}
+    told = {"agreement": ranks, "contrasts": contrasts(tabular(found)), "fastest": fastest(tabular(found))}
+    told["shortcuts"] = shortcuts(found)
     return [save(rows, docs / "data" / "learning.csv"), save_json([told], docs / "data" / "learning_tests.json")]
 
 

@@ -45,7 +45,7 @@ _SPLITS = tuple(2.0**i for i in range(11))
 
 PREDICTED: Mapping[str, Grain] = {
     **dict.fromkeys(("Household tokens", "Lookup tokens", "Apps tokens", "Shop tokens", "Chat tokens"), "turn"),
-    **dict.fromkeys(("Sums", "Charts", "KeyRooms rooms"), "segment"),
+    **dict.fromkeys(("Sums", "Charts", "KeyRooms rooms", "Charts network", "Gallery network"), "segment"),
     "Household long": "step",
 }
 """The grain that the principle predicts on tasks whose grains are named."""

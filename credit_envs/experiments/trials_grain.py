@@ -23,9 +23,17 @@ ALARMS = ("entropy", "spread", "degenerate", "grad_norm")
 
 
 def grained(
-    environment: str, seeds: range, estimator: str, budget: int, groups: int = 16, group_size: int = 8, lr: float = 0.1
+    environment: str,
+    seeds: range,
+    estimator: str,
+    budget: int,
+    groups: int = 16,
+    group_size: int = 8,
+    lr: float = 0.1,
+    policy: str = "tabular",
+    view: str | None = None,
 ) -> Figures:
-    """Trains tabular learners with one estimator, all seeds at once, each on its own samples.
+    """Trains learners with one estimator, all seeds at once, each on its own samples.
 
     Args:
         environment: id.
@@ -35,6 +43,8 @@ def grained(
         groups: groups per update.
         group_size: rollouts per group.
         lr: learning rate of Adam.
+        policy: kind of policy, without memory.
+        view: what a network reads.
 
     Returns:
         ``speed``, the mean of the curve of exact normalised returns; ``final``, its end; ``fall``, how far that lies below the
@@ -46,7 +56,7 @@ def grained(
     """
     chosen = named(estimator)
     with TemporaryDirectory() as folder:
-        options = Options(environment, seeds.start, len(seeds), budget, groups, group_size, lr=lr, points=20)
+        options = Options(environment, seeds.start, len(seeds), budget, groups, group_size, policy, view, lr, points=20)
         run = Run(estimator, replace(options, output=Path(folder), tensorboard=False, quiet=True))
         if (lacking := chosen.missing(run.table)) is not None:
             raise CreditEnvsError(f"estimator={estimator!r}: {lacking}")
