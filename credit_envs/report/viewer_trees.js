@@ -97,7 +97,7 @@ function drawSearch(found) {
     svg.append(mark);
     if (spot.parent) {
       const name = action.length > 14 ? `${action.slice(0, 13)}…` : action;
-      const inner = below.has(spot.branch);
+      const inner = children[below.get(spot.branch) ?? -1]?.some((b) => found.count[b] > 0);
       svg.append(make("text", { x: x(spot) + (inner ? -6 : 8), y: y(spot) + (inner ? -8 : 4) }, `${name} ${number(q)}`));
     }
   }

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from made import algorithms, environments, pictures
+from made import algorithms, api, environments, pictures
 
 HERE = Path(__file__).parents[1]
 
 
 def write_pages(folder: Path) -> None:
     """Writes all of them, and their pictures, below a folder."""
-    for pages in (*(part.files(folder) for part in (environments, algorithms, pictures)), measured()):
+    for pages in (*(part.files(folder) for part in (environments, algorithms, api, pictures)), measured()):
         for name, content in pages:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
