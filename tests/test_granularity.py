@@ -249,7 +249,7 @@ def test_seeds_in_two_cells_are_pooled(tmp_path):
     for name, cells in (("whole", [whole]), ("halves", halves)):
         sweep = Sweep(name, "", tuple(dataclasses.replace(cell, budget=600) for cell in cells))
         run(sweep, tmp_path / name)
-        found.append(surface._pooled(sweep, tmp_path / name)["x", "first", 2, 0.5][0])
+        found.append(surface.pooled(sweep, tmp_path / name)["x", "first", 2, 0.5][0])
     for name, records in found[0].items():
         plain = [[{k: v for k, v in r.items() if k != "seconds" and v == v} for r in one[name]] for one in found]
         assert plain[0] == plain[1]

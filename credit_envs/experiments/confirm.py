@@ -53,7 +53,7 @@ def checks(found: Sequence[Slice], moments: Sequence[Mapping[str, Any]]) -> list
 
     Args:
         found: slices of one policy, see :func:`same_points`.
-        moments: rows of :func:`~credit_envs.experiments.surface.moments` at the same policy.
+        moments: rows of :func:`~credit_envs.experiments.surface_rows.moments` at the same policy.
 
     Returns:
         The checks; none where a task of the quick run is missing.

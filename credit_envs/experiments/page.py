@@ -13,7 +13,8 @@ from credit_envs.experiments.cells import Sweep
 from credit_envs.experiments.confirm import checks, same_points
 from credit_envs.experiments.glance import glance
 from credit_envs.experiments.ledger_page import dials_section, ledger_section
-from credit_envs.experiments.surface import STRUCTURES, Slice, flat, moments, slices
+from credit_envs.experiments.surface import STRUCTURES, Slice, slices
+from credit_envs.experiments.surface_rows import flat, moments
 from credit_envs.experiments.tables import read_csv, save, save_json
 from credit_envs.experiments.where import where
 from credit_envs.table.storage import write_atomically

@@ -110,7 +110,7 @@ def tabular(found: Sequence[Learnt]) -> list[Learnt]:
 
 
 def shortcuts(found: Sequence[Learnt], seed: int = 0) -> list[dict[str, Any]]:
-    """Returns, per task of a network, family and grain, how it ended: ``final`` and ``dependence`` with 95 % intervals, alarms."""
+    """Returns, per task of a network, family and grain, how it ended: ``final``, ``dependence`` (95 % intervals), alarms."""
     rng = np.random.default_rng(seed)
     out = []
     for one in found:

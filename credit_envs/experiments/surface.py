@@ -129,7 +129,7 @@ def slices(sweep: Sweep, folder: Path, resamples: int = 400, seed: int = 0) -> l
     All slices with equally many seeds share one bootstrap over seeds, so they can be compared.
     """
     out: list[Slice] = []
-    for (task, structure, unit, level), (by_name, steps) in _pooled(sweep, folder).items():
+    for (task, structure, unit, level), (by_name, steps) in pooled(sweep, folder).items():
         n = len(by_name["unit"])
         draw = np.random.default_rng(seed).integers(0, n, (resamples, n))
         draw = np.concatenate([np.arange(n)[None], draw])
@@ -139,10 +139,10 @@ def slices(sweep: Sweep, folder: Path, resamples: int = 400, seed: int = 0) -> l
     return out
 
 
-_Records = Mapping[str, list[Mapping[str, Any]]]
+Records = Mapping[str, list[Mapping[str, Any]]]
 
 
-def _pooled(sweep: Sweep, folder: Path) -> Mapping[tuple[str, str, int, float], tuple[_Records, float]]:
+def pooled(sweep: Sweep, folder: Path) -> Mapping[tuple[str, str, int, float], tuple[Records, float]]:
     """Returns the records of each point by estimator, in the order of seeds, and its rollouts' mean length."""
     out: dict[tuple[str, str, int, float], tuple[dict[str, list[Mapping[str, Any]]], float]] = {}
     for cell, found in finished(sweep, folder):
@@ -154,27 +154,6 @@ def _pooled(sweep: Sweep, folder: Path) -> Mapping[tuple[str, str, int, float], 
     for by_name, _ in out.values():
         for records in by_name.values():
             records.sort(key=lambda record: int(record["seed"]))
-    return out
-
-
-def moments(sweep: Sweep, folder: Path) -> list[dict[str, Any]]:
-    """Returns bias, variance and cost per point and estimator, pooled over seeds: why the surface looks as it does.
-
-    ``cosine`` of the mean gradient, ``noise`` = E‖g − E g‖²/‖g*‖² of one group, ``steps_ratio`` environment steps per sampled
-    step, ``error`` of the credit: mean squared error after the best scale over the advantage's own square.
-    """
-    out = []
-    for (task, structure, unit, level), (by_name, _) in _pooled(sweep, folder).items():
-        for name, records in by_name.items():
-            mean = {key: float(np.mean([r[key] for r in records])) for key in records[0] if key != "estimator"}
-            target = mean["exact_square"]
-            square = max(mean["mean_square"], mean["projection"] ** 2 / target) if target > 0 else 0.0
-            cosine = mean["projection"] / np.sqrt(target * square) if target * square > 0 else float("nan")
-            fits = mean["ca"] ** 2 / (mean["cc"] * mean["aa"]) if mean["cc"] * mean["aa"] > 0 else 0.0
-            figures = {"cosine": cosine, "noise": mean["variance"] / target if target > 0 else float("nan")}
-            figures |= {"error": 1 - fits, "steps_ratio": mean["env_steps"] / mean["steps"]}
-            place = {"task": task, "structure": structure, "unit": unit, "level": level}
-            out.append({**place, "estimator": name, **figures})
     return out
 
 
@@ -288,20 +267,3 @@ def _trained(own: Replicates, unit: Replicates, prices: Prices, m: int, draw: In
     calls = own.mean("model_calls", draw) / own.mean("trained_steps", draw)
     each = steps * (prices.env_step + prices.policy_call + prices.trained_step + prices.model_call * calls)
     return money / each
-
-
-def flat(found: Sequence[Slice]) -> list[dict[str, Any]]:
-    """Returns the surface as flat rows, one per slice and grain, with intervals: what is published."""
-    out = []
-    for one in found:
-        verdict, agreement = one.verdict, one.agreement
-        for i, g in enumerate(one.grains):
-            column = one.worth[:, i]
-            drawn = column[1:][np.isfinite(column[1:])]
-            low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (np.nan, np.nan)
-            place = {"task": one.task, "structure": one.structure, "unit": one.unit, "level": one.level}
-            place |= {"family": one.family, "spending": one.spending, "price": one.price, "groups": one.budget}
-            figures = {"worth": float(column[0]), "low": float(low), "high": float(high)}
-            test = {"best": int(one.best[0]) == i, "agreement": agreement, "verdict": verdict}
-            out.append({**place, "steps": round(one.steps), "grain": str(g), **figures, **test})
-    return out
