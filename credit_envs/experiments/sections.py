@@ -75,6 +75,7 @@ def tests(rows: Rows) -> str:
         "slope on k). *At the edge*: optima at the finest or coarsest grain, where slopes are biased towards 0. *Keeps*: the "
         "share of the best grain's worth that a rule keeps on average: g = k, the one constant grain that is best on average, "
         "the finest, the coarsest.\n",
+        "![the test at a glance](images/principle.png)\n",
         "![maps](images/surface-pivots-first.png)\n",
         "![best grain against budget](images/optimum-pivots.png)\n",
     ]
@@ -210,4 +211,19 @@ def learning(told: Mapping[str, Rows]) -> str:
         "and family. *Fall*: how far the end lies below the best on the way. *Alarms*: share of runs that raised one (entropy, "
         "spread, degenerate groups, gradient spikes), and the same at the unit.\n\n"
         + table(("estimator", "grain", "pairs", "speed", "final", "fall", "alarms: here / at the unit"), sides)
+        + (_shortcuts(told["shortcuts"]) if told.get("shortcuts") else "")
+    )
+
+
+def _shortcuts(rows: Rows) -> str:
+    """Networks that could look at a picture, by grain."""
+    body = []
+    for row in rows:
+        grain = f"**{row['grain']}**" if row["grain"] == row["unit"] else row["grain"]
+        spans = [span(row[name]) for name in ("final", "dependence")]
+        body.append([row["task"], _FAMILY[row["family"]], grain, *spans, row["alarms"] or "–"])
+    return (
+        "\nSmall networks that read a text and a picture, ten each, only the grain changed (bold: the unit's). *Looks*: "
+        "E[KL(π ‖ image-free π)] of the learnt policy in nats; 0 is a policy that ignores the picture.\n\n"
+        + table(("task", "estimator", "grain", "final", "looks", "alarms"), body)
     )
