@@ -30,10 +30,11 @@ from credit_envs.leaderboard.estimates import drawn_at_least, on_hidden
 from credit_envs.leaderboard.manifest import read_manifest
 from credit_envs.leaderboard.records import Episodes
 from credit_envs.leaderboard.replay import replay
-from credit_envs.leaderboard.room import FORBIDDEN, Room, closure
+from credit_envs.leaderboard.room import Room
 from credit_envs.leaderboard.standing import keep, stand, standings
 from credit_envs.leaderboard.tracks import Board, Cell
 from credit_envs.leaderboard.wire import Line, pack, unpack
+from credit_envs.leaderboard.zygote import FORBIDDEN, closure
 from credit_envs.oracle.control import optimal
 from credit_envs.oracle.evaluation import evaluate
 from credit_envs.oracle.policy import uniform

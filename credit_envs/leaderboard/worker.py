@@ -17,6 +17,7 @@ says how many per step in a constant of its file, ``MODEL_CALLS``.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import os
 import socket
@@ -232,20 +233,30 @@ def _child(line: Line, task: dict[str, Any]) -> None:
         line.send({"failed": f"{type(error).__name__}{place}: {error}"[:2000]})
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, modules: Sequence[str] = ()) -> None:
     """Waits for ends of connections and forks a child for each, until the host closes its end.
 
-    Children are never waited for: their numbers stay taken, so that the host cannot end a stranger by mistake.
+    Args:
+        descriptor: of the connection to the host.
+        modules: imported beforehand, so that children need not.
+
+    Children that are over are waited for only when the host asks for the next one: until then their numbers stay taken, so
+    that the host cannot end a stranger by mistake.
     """
     torch.set_num_threads(1)
+    for name in modules:
+        importlib.import_module(name)
     gate = socket.socket(fileno=descriptor)
     gate.sendall(b"+")
+    over: list[int] = []
     while True:
         data, ends, _, _ = socket.recv_fds(gate, 1, 1)
         if not data:
             return
+        over = [child for child in over if os.waitpid(child, os.WNOHANG)[0] == 0]
         child = os.fork()
         if child:
+            over.append(child)
             os.close(ends[0])
             gate.sendall(child.to_bytes(8, "little"))
             continue
