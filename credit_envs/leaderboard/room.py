@@ -16,7 +16,10 @@ from credit_envs.leaderboard.wire import Line
 from credit_envs.leaderboard.zygote import OFFERED, running
 
 SECONDS = 120
-"""Processor time of one cell; the wall clock may take four times as long."""
+"""Processor time of one cell."""
+
+WALL = 4.0
+"""Wall time of a cell, as a multiple of its processor time."""
 
 MEMORY = 12 << 30
 """Address space of one cell (torch alone reserves several GiB)."""
@@ -62,7 +65,7 @@ class Room:
         here, there = socket.socketpair()
         number = self._zygote.fork(there)
         there.close()
-        line = Line(here, 4 * self.seconds)
+        line = Line(here, WALL * self.seconds)
         try:
             line.send({"readable": self._zygote.readable, "seconds": self.seconds, "memory": self.memory})
             self.inside = tuple(line.receive()["inside"])
@@ -78,7 +81,7 @@ class Room:
                 f"method: its process ended (more than {self.seconds} s of processor time or {self.memory >> 30} GiB?)"
             ) from error
         except TimeoutError as error:
-            raise CreditEnvsError(f"method: no answer within {4 * self.seconds} s") from error
+            raise CreditEnvsError(f"method: no answer within {WALL * self.seconds:g} s") from error
         except OSError as error:
             raise CreditEnvsError(f"method: its process broke off ({error})") from error
         finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_envs.errors import CreditEnvsError
+from credit_envs.evaluation.prices import PRICE_LISTS
 from credit_envs.leaderboard.case import Report
 from credit_envs.leaderboard.entry import MANIFEST, checked_name
 from credit_envs.leaderboard.form import digest
@@ -19,6 +20,12 @@ from credit_envs.table.storage import write_atomically
 _SUFFIX = ".verified.json"
 MAIN = {"estimator": "simulator", "learner": "normalised"}
 """What entries of a track are ordered by unless a reader asks for something else."""
+
+NAMES = {
+    "estimator": (*PRICE_LISTS, "headroom", "cosine", "pearson", "cost"),
+    "learner": ("normalised", "env_steps"),
+}
+"""Scores over all cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +78,7 @@ def stand(folder: Path) -> Standing:
     manifest, path = read_manifest(folder / MANIFEST), report_file(folder)
     if manifest.name != checked_name(folder.name):
         raise CreditEnvsError(f"{folder}: its manifest is of {manifest.name!r:.70}; an entry's folder has its name")
-    unverified = Standing(manifest, "unverified", manifest.scores, None, ())
+    unverified = Standing(manifest, "unverified", _stated(manifest), None, ())
     if not path.is_file():
         return unverified
     try:
@@ -82,6 +89,19 @@ def stand(folder: Path) -> Standing:
         return Standing(manifest, report["level"], scores, report["hidden"], tuple(report["checks"]))
     except (ValueError, KeyError, TypeError) as error:
         raise CreditEnvsError(f"{path}: unreadable ({type(error).__name__}: {error})") from error
+
+
+def _stated(manifest: Manifest) -> Mapping[str, Any]:
+    """Returns stated scores over all cells, undefined where they are no numbers: nobody has looked at them yet."""
+    overall = manifest.scores.get("overall")
+    overall = overall if isinstance(overall, dict) else {}
+    return {"overall": {name: _interval(overall.get(name)) for name in NAMES[manifest.track]}, "cells": []}
+
+
+def _interval(stated: Any) -> dict[str, float]:
+    found = stated if isinstance(stated, dict) else {}
+    numbers = {key: found.get(key) for key in ("value", "low", "high")}
+    return {key: float(x) if isinstance(x, int | float) else float("nan") for key, x in numbers.items()}
 
 
 def standings(folder: Path) -> list[Standing]:

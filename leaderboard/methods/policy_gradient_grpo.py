@@ -8,7 +8,7 @@ import numpy as np
 from credit_envs.credit.grpo import grpo
 from credit_envs.leaderboard.pupil import BudgetSpent, Episodes
 
-ENVS, ROLLOUTS, RATE = 32, 32, 1.0
+ENVS, ROLLOUTS, RATE = 64, 64, 1.0
 
 
 class Softmax:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-ENVS, RATE, FINAL = 16, 0.2, 0.05
+ENVS, RATE, FINAL = 50, 0.2, 0.05
 
 
 class Greedy:
