@@ -53,5 +53,5 @@ def check_same(path: Path, state: Mapping[str, Any], expected: Mapping[str, Any]
         if state.get(name) != value:
             raise CreditEnvsError(
                 f"checkpoint {str(path)!r}: {name} is {state.get(name)!r} there and {value!r} here; choose another output, "
-                "or resume=False to start anew"
+                "or resume=False (--no-resume) to start anew"
             )
