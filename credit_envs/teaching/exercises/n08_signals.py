@@ -126,7 +126,7 @@ def _weight(gate: bool = True, mean: str = "geometric") -> Tensor:
     return (gated.sum(dim=1) / (mask.shape[1] if mean == "padded" else 1 if mean == "product" else length)).exp()
 
 
-def _reward(path: tuple[float, float] = (2 / 4, 2 / 5), form: float = 0.1 * 0.1) -> float:
+def _reward(path: tuple[float, float] = (3 / 4, 3 / 6), form: float = 0.1 * 0.1) -> float:
     return 0.3 * path[0] * path[1] + 0.6 * (0.8 * 0 + 0.2 * 0.5) + form
 
 
@@ -158,15 +158,15 @@ QUESTIONS = (
                 "The format's reward is 0.1, and it is weighted with 0.1 once more: it is worth 0.01.",
             ),
             Mistake(
-                lambda: _reward((2 / 4, 1.0)),
-                "You forgot the second factor of the path: 2 covered steps in 5 actions. Detours cost.",
+                lambda: _reward((3 / 4, 1.0)),
+                "You forgot the second factor of the path: 3 covered steps in 6 actions. Detours cost.",
             ),
             Mistake(
                 lambda: _reward((0.0, 0.0)), "The path pays even though the answer is wrong; that is the point of it."
             ),
         ),
-        explanation="A wrong answer that came half of the way is told from one that never began.",
-        hint="0.3 · (2/4 · 2/5) + 0.6 · (0.8 · r_acc + 0.2 · r_reason) + 0.1 · 0.1, with r_acc = 0 and r_reason = 0.5.",
+        explanation="A wrong answer that came most of the way is told from one that never began.",
+        hint="0.3 · (3/4 · 3/6) + 0.6 · (0.8 · r_acc + 0.2 · r_reason) + 0.1 · 0.1, with r_acc = 0 and r_reason = 0.5.",
     ),
     Question(
         "8.2",
@@ -228,13 +228,7 @@ QUESTIONS = (
         "8.5",
         truth=_together,
         tolerance=1e-3,
-        mistakes=(
-            Mistake(_measured_together, "That is what was measured together. Predict it from the three alone."),
-            Mistake(
-                lambda: math.prod(factorial()[tuple(i == j for j in range(3))][0] for i in range(3)),
-                "Relative to none: divide each by what the combination without any piece is worth.",
-            ),
-        ),
+        mistakes=(Mistake(_measured_together, "That is what was measured together. Predict it from the three alone."),),
         explanation="Compare with the measured one and its interval: where they agree, the pieces don't interact.",
         hint="Worth alone, divided by the worth of none, for each of the three; multiply.",
     ),

@@ -150,15 +150,15 @@ QUESTIONS = (
     ),
     Question(
         "9.3",
-        truth=lambda: 0.9**8 + 0.1**8,
+        truth=lambda: 0.8**4 + 0.2**4,
         tolerance=1e-3,
         mistakes=(
-            Mistake(lambda: 0.9**8, "Nearly: all of them may succeed, too."),
-            Mistake(lambda: 1 - 0.9**8 - 0.1**8, "That is the chance that the group does say something."),
+            Mistake(lambda: 0.8**4, "Nearly: all of them may succeed, too."),
+            Mistake(lambda: 1 - 0.8**4 - 0.2**4, "That is the chance that the group does say something."),
         ),
         explanation="Close to it: two groups in five are paid for and teach nothing. At a chance of 0.5 it is one "
         "in 128.",
-        hint="All eight fail, or all eight succeed; the rollouts are independent.",
+        hint="All four fail, or all four succeed; the rollouts are independent.",
     ),
     Question(
         "9.4",
