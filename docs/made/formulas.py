@@ -1,6 +1,7 @@
 r"""Formulas as MathML, which browsers draw themselves: no script, nothing to fetch.
 
-Sizes of brackets (`\big`, `\Big`) are left out: docutils doesn't know them, and MathML stretches brackets by itself.
+Two things docutils does otherwise than TeX: sizes of brackets (`\big`, `\Big`), which it doesn't know, are left out, since
+MathML stretches brackets by itself; and a letter with an accent gets an empty neighbour, or its index would stand below it.
 """
 
 import re
@@ -23,4 +24,6 @@ def block(writer, node):
 
 def mathml(formula, as_block=False):
     """Returns a formula as MathML."""
-    return tex2mathml(re.sub(r"\\[bB]ig(?![a-z])", "", formula), as_block=as_block)
+    formula = re.sub(r"\\[bB]ig(?![a-z])", "", formula)
+    formula = re.sub(r"(\\(?:hat|bar|tilde)(?: *[A-Za-z]|\{[A-Za-z]+\}))", r"{{}\1}", formula)
+    return tex2mathml(formula, as_block=as_block)
