@@ -187,23 +187,26 @@ def _overall(found: Sequence[Learning]) -> list[str]:
         "whole budget: IQM",
         "better than GRPO: final",
     ]
+
+    def ends_and_speeds(own: Sequence[Learning]) -> tuple[list[Floats], list[Floats]]:
+        sizes = [common[one.environment] for one in own]
+        pairs = [(one.final[:n], one.speed[:n]) for one, n in zip(own, sizes, strict=True)]
+        return [end for end, _ in pairs], [speed for _, speed in pairs]
+
     rows = []
     for agent in _agents(found):
         own = [by[agent, place] for place in places if (agent, place) in by]
-        finals, middle = [one.final[: common[one.environment]] for one in own], []
-        speed = [one.speed[: common[one.environment]] for one in own]
-        rivals = [
-            (i, by[REFERENCE, one.environment]) for i, one in enumerate(own) if (REFERENCE, one.environment) in by
-        ]
-        better = ["–", "–"]
-        if agent != REFERENCE and rivals:
-            n = [common[rival.environment] for _, rival in rivals]
-            better = [
-                f"{improvement([(ours[i], theirs[:k]) for (i, _), theirs, k in zip(rivals, other, n, strict=True)]):.2f}"
-                for ours, other in ((finals, [r.final for _, r in rivals]), (speed, [r.speed for _, r in rivals]))
-            ]
+        finals, speed = ends_and_speeds(own)
         fast = bootstrapped(speed, interquartile_mean)
         middle = [bootstrapped(finals, interquartile_mean), bootstrapped(finals, _mean), fast]
+        better = ["–", "–"]
+        both = [one for one in own if (REFERENCE, one.environment) in by]
+        if agent != REFERENCE and both:
+            rivals = ends_and_speeds([by[REFERENCE, one.environment] for one in both])
+            better = [
+                f"{improvement(list(zip(ours, theirs, strict=True))):.2f}"
+                for ours, theirs in zip(ends_and_speeds(both), rivals, strict=True)
+            ]
         cells = [own[0].epochs, len(own), *(f"{value:.3f}" for value in middle), *better]
         rows.append((len(own) < len(places), -fast.value, row(agent, *cells)))
     whole = [line for short_of, _, line in sorted(rows) if not short_of]
