@@ -8,12 +8,13 @@ from math import exp
 import numpy as np
 
 from credit_envs.advice.measured import Cell, cells
-from credit_envs.advice.rule import CHOSEN_ON, Regret, Rule, regrets
+from credit_envs.advice.rule import BUDGET, CHOSEN_ON, Regret, Rule, regrets
 from credit_envs.report.markdown import line
 from credit_envs.report.reading import PRICES, number, short
 
 _SHOWN = 3
 _HALF = 0.5
+_BIASED = 0.93
 
 
 def page() -> str:
@@ -23,6 +24,7 @@ def page() -> str:
     new = [family for family in families if family not in CHOSEN_ON]
     parts = [
         _HEAD.format(cells=len(known), environments=len({c.environment for c in known}), families=len(families)),
+        _short(known),
         "## What was worth most",
         _BEST,
         *_best(known),
@@ -38,6 +40,43 @@ def page() -> str:
         _LIMITS,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _short(known: Sequence[Cell]) -> str:
+    """What to remember, with its numbers."""
+    biased = [c for c in known if c.situation.graph_cosine < _BIASED and _shortage(c) < _HALF]
+    others = [c for c in known if c not in biased]
+    seldom = [c for c in known if c.situation.informative < _HALF]
+
+    def span(of: Sequence[Cell]) -> str:
+        values = sorted(c.worth["simulator"]["anchor_graph"].value for c in of)
+        return f"{number(values[0])} to {number(values[-1])}" if values else "–"
+
+    said = [
+        "In short (geometric means, GRPO = 1):",
+        f"* **Per environment step** credit from shared states leads: anchor_graph_mix {_mean(known, 'anchor_graph_mix')}, "
+        f"anchor_graph {_mean(known, 'anchor_graph')}, an actor-critic on fresh rollouts {_mean(known, 'actor_critic')}; GiGPO "
+        f"{_mean(known, 'gigpo')}. VinePPO ({_mean(known, 'vineppo')}) and search lose.",
+        f"* **Per trained step** VinePPO ({_mean(known, 'vineppo', 'data')}) leads, before an actor-critic "
+        f"({_mean(known, 'actor_critic', 'data')}) and PPO with a learned critic ({_mean(known, 'ppo_learned', 'data')}).",
+        f"* **Where fewer than half of the groups have returns that differ** ({len(seldom)} cells) little helps per "
+        f"environment step (the best, an actor-critic: {_mean(seldom, 'actor_critic')}); per trained step filtering does (RAGEN-2's top-p "
+        f"{_mean(seldom, 'ragen2_top_p', 'data')}). Larger groups, denser rewards or demonstrations come first.",
+        f"* **Values of anchors fail where they are wrong and there is enough data for it to matter**: graph cosine below "
+        f"{_BIASED} and the budget at least twice *noise*. In the {len(biased)} cells like that anchor_graph was worth "
+        f"{span(biased)}, in the other {len(others)} {span(others)}. (The two thresholds were chosen after looking.)",
+    ]
+    return "\n".join([said[0], "", *said[1:]])
+
+
+def _mean(of: Sequence[Cell], method: str, price: str = "simulator") -> str:
+    return number(exp(float(np.mean([c.worth[price][method].log for c in of])))) if of else "–"
+
+
+def _shortage(cell: Cell) -> float:
+    """Groups that GRPO needs for as much signal as noise, over those that the budget buys."""
+    found = cell.situation
+    return found.noise * found.group_size * found.steps / BUDGET
 
 
 def _best(known: Sequence[Cell]) -> list[str]:
@@ -106,19 +145,16 @@ def _usual(known: Sequence[Cell]) -> str:
     many = [c for c in known if c.situation.revisit_rate >= _HALF]
     few = [c for c in known if c.situation.revisit_rate < _HALF]
 
-    def mean(of: Sequence[Cell], method: str, price: str) -> str:
-        return number(exp(float(np.mean([c.worth[price][method].log for c in of])))) if of else "–"
-
     long = [c for c in known if c.situation.steps >= 100]
     said = [
-        f"* *Many repeats → GiGPO.* Where ρ₈ ≥ 0.5 ({len(many)} cells) GiGPO was worth {mean(many, 'gigpo', 'simulator')}, "
-        f"elsewhere ({len(few)} cells) {mean(few, 'gigpo', 'simulator')}; anchor-graph backup mixed over time resolutions "
-        f"{mean(many, 'anchor_graph_mix', 'simulator')} and {mean(few, 'anchor_graph_mix', 'simulator')}.",
+        f"* *Many repeats → GiGPO.* Where ρ₈ ≥ 0.5 ({len(many)} cells) GiGPO was worth {_mean(many, 'gigpo', 'simulator')}, "
+        f"elsewhere ({len(few)} cells) {_mean(few, 'gigpo', 'simulator')}; anchor-graph backup mixed over time resolutions "
+        f"{_mean(many, 'anchor_graph_mix', 'simulator')} and {_mean(few, 'anchor_graph_mix', 'simulator')}.",
         f"* *Compute to spare → AgentPRM.* Where only trained steps cost, its reward was worth "
-        f"{mean(known, 'agent_prm_reward', 'data')} over all cells, VinePPO {mean(known, 'vineppo', 'data')}, an actor-critic "
-        f"{mean(known, 'actor_critic', 'data')}.",
-        f"* *Very long tasks → LOOP.* Where E[T] ≥ 100 ({len(long)} cells) LOOP was worth {mean(long, 'loop', 'simulator')}, "
-        f"ratios by turn {mean(long, 'loop_by_turn', 'simulator')}. (On-policy; its ratios are for old data.)",
+        f"{_mean(known, 'agent_prm_reward', 'data')} over all cells, VinePPO {_mean(known, 'vineppo', 'data')}, an "
+        f"actor-critic {_mean(known, 'actor_critic', 'data')}.",
+        f"* *Very long tasks → LOOP.* Where E[T] ≥ 100 ({len(long)} cells) LOOP was worth {_mean(long, 'loop', 'simulator')}, "
+        f"ratios by turn {_mean(long, 'loop_by_turn', 'simulator')}. (On-policy; its ratios are for old data.)",
         "* *Natural turns → turn rewards.* Needs rewards per turn, which most environments here do not pay; on those that do "
         "see [all algorithms](algorithms.md): as potential differences they do no harm, normalised by turn they mislead.",
     ]
@@ -149,20 +185,7 @@ credit-envs advise my_table.npz                     # a saved table: credit-envs
 The command measures a table's dials and four numbers more, says what to try under each price list, and why a run may
 fail, each reason with its number. **If you have the table, measuring is better than advice**: `credit-envs evaluate`
 on one environment takes about a minute, and `advise` ends with that command. Advice is for the time before, and for
-real tasks whose dials you can estimate.
-
-In short:
-
-* **Look at signal before credit.** If fewer than a quarter of the groups have returns that differ, or the budget buys
-  fewer groups than *noise*, no method without extra information gets far; the command says how large groups or
-  budgets must be.
-* **Ask whether values of anchors can be right** (*graph cosine*: the gradient of anchor-graph backup with unlimited
-  rollouts, against the exact one). Above 0.99 they are the best buy per environment step; well below, they get worse
-  the more is sampled.
-* **A critic on fresh rollouts** (actor-critic, a PRM as baseline) is the next best buy where luck or failures
-  dominate.
-* **Where steps are free and updates are not**, continuations (VinePPO) and filters (DAPO, RAGEN-2) win; where steps
-  cost, they lose."""
+real tasks whose dials you can estimate."""
 
 _BEST = """*Noise*: groups at which GRPO's signal equals its noise. *Ceiling*: what the exact advantage is worth on the same
 rollouts. Then the three best under each price list."""
@@ -176,7 +199,11 @@ is picked after the fact from measured figures with noise of their own, so even 
 *This advice* averages over measured situations that are alike in four numbers: how wrong values of anchors and
 discounted returns stay without noise, GRPO's noise at the budget, and how often groups inform. *Best on average*
 takes the method with the best mean in the families it was fitted to. The usual dials (E[T], ρ, luck) in place of the
-four numbers did no better than *best on average* among the seven families on which the rule was chosen."""
+four numbers did no better than *anchor_graph_mix* among the seven families on which the rule was chosen. *Usual
+advice*: AgentPRM where only trained steps cost, LOOP for long tasks with few repeats, GiGPO with many repeats, else GRPO.
+
+So the advice is worth following per environment step and under a language model's prices; where only trained steps
+cost, it is no better than always taking VinePPO."""
 
 _LIMITS = """* Gradient quality for one update of a tabular policy, on-policy; learning speed agrees with it inside an
   environment (rank correlation 0.50, [findings](findings.md)), and across environments hardly.

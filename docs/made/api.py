@@ -66,6 +66,11 @@ def room(name: str) -> tuple[str, list[Any], dict[str, str]]:
     return (inspect.getdoc(module) or "").partition("\n")[0], things, constants
 
 
+def _made(thing: Any) -> bool:
+    """Whether a thing is a class or a function, also one that keeps its results."""
+    return inspect.isclass(thing) or inspect.isfunction(inspect.unwrap(thing) if callable(thing) else thing)
+
+
 def _home(thing: Any) -> str:
     """The room that a thing is made in: it is documented there, wherever else it can be imported from."""
     return thing.__module__.split(".")[1] if thing.__module__.startswith("credit_envs.") else ""

@@ -7,10 +7,17 @@ _ROLE = re.compile(r":(?:func|class|meth|data|mod|attr|exc):`~?([^`]+)`")
 
 def ready(_app, what, _name, _object, _options, lines):
     """Turns what is indented under a module's sentences into literal blocks; bars and stars stay what they are."""
-    lines[:] = [line.replace("|", r"\|") if "``" not in line else line for line in lines]
+    lines[:] = [_bars(line) for line in lines]
     lines[:] = [re.sub(r"(?<![\\`*])\*\*(\w+\))", r"\\*\\*\1", line) if "``" not in line else line for line in lines]
     if what == "module":
         lines[:] = _literal(lines)
+
+
+def _bars(line):
+    """Escapes the bars outside code, so that none of them asks for a substitution."""
+    parts = line.split("``")
+    parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+    return "``".join(parts)
 
 
 def _literal(lines):
