@@ -33,7 +33,12 @@ def reasons(found: Situation, budget: int) -> list[Reason]:
         found: the situation.
         budget: environment steps of one batch.
     """
-    return [*_nothing_to_learn(found), *_too_little_signal(found, budget), *_wrong_credit(found, budget), *_hidden(found)]
+    return [
+        *_nothing_to_learn(found),
+        *_too_little_signal(found, budget),
+        *_wrong_credit(found, budget),
+        *_hidden(found),
+    ]
 
 
 def _nothing_to_learn(found: Situation) -> Iterator[Reason]:
@@ -111,10 +116,10 @@ def _wrong_credit(found: Situation, budget: int) -> Iterator[Reason]:
     if found.graph_cosine < 0.95:
         hides, times = 1 - found.seen > 0.02, found.seen - found.anchored > 0.02
         why = (
-        ample = budget / (found.group_size * found.steps) >= 2 * found.noise
-        felt = f"{budget:,} steps are enough to feel it" if ample else f"at {budget:,} steps noise still hides it"
             " and ".join(["looks hide states"] * hides + ["the step matters"] * times) or "values change with the step"
         )
+        ample = budget / (found.group_size * found.steps) >= 2 * found.noise
+        felt = f"{budget:,} steps are enough to feel it" if ample else f"at {budget:,} steps noise still hides it"
         yield Reason(
             "values of anchors are wrong",
             f"cosine {found.graph_cosine:.3f} to the exact gradient with unlimited rollouts",
