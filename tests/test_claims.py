@@ -237,7 +237,7 @@ def test_the_page_says_what_the_data_say(tmp_path):
     assert "supported: gigpo > ppo, final<br>contradicted: ppo > gigpo, final" in text
     assert "0.50 [0.50, 0.50]" in text
     assert not any(line.startswith("%") for line in text.splitlines())  # Sphinx would drop it
-    assert "1 depends" in ledger_section(json.loads(path.read_text()))
+    assert "1 depend on" in ledger_section(json.loads(path.read_text()))
 
     unmeasured = [{**rows[0], "verdict": "open", "tests": [{**test, "cells": ()} for test in rows[0]["tests"]]}]
     assert kept(unmeasured, path)[0]["verdict"] == "depends"

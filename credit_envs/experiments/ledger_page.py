@@ -77,7 +77,9 @@ def ledger_section(rows: Sequence[Mapping[str, Any]]) -> str:
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns how many claims have which verdict."""
     told = [row["verdict"] for row in rows]
-    return f"Of {len(rows)} claims " + ", ".join(f"{told.count(word)} {word}" for word in VERDICTS) + "."
+    words = ("are supported", "are contradicted", "depend on a condition", "are open")
+    counts = (f"{told.count(verdict)} {word}" for verdict, word in zip(VERDICTS, words, strict=True))
+    return f"Of {len(rows)} claims {', '.join(counts)}."
 
 
 def write_claims(docs: Path) -> Path:

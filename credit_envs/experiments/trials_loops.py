@@ -100,7 +100,7 @@ def sized(environment: str, seeds: range, estimator: str, budget: int, log2_widt
     if estimator == "gigpo":
         estimate = functools.partial(gigpo, gamma=1.0)
     _, curve = trained(
-        table, environment, seeds, budget, lambda _, s: estimate(s.trajectories), player=policy, groups=groups, lr=0.002
+        table, environment, seeds, budget, lambda _, s: estimate(s.trajectories), player=policy, groups=groups, lr=0.005
     )
     return told(curve)
 
