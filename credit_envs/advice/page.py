@@ -61,7 +61,8 @@ def _short(known: Sequence[Cell]) -> str:
         f"({_mean(known, 'actor_critic', 'data')}) and PPO with a learned critic ({_mean(known, 'ppo_learned', 'data')}).",
         f"* **Where fewer than half of the groups have returns that differ** ({len(seldom)} cells) little helps per "
         f"environment step (the best, an actor-critic: {_mean(seldom, 'actor_critic')}); per trained step filtering does "
-        f"(RAGEN-2's top-p {_mean(seldom, 'ragen2_top_p', 'data')}). Larger groups, denser rewards or demonstrations come first.",
+        f"(RAGEN-2's top-p {_mean(seldom, 'ragen2_top_p', 'data')}). Larger groups, denser rewards or demonstrations come "
+        "first.",
         f"* **Values of anchors fail where they are wrong and there is enough data for it to matter**: graph cosine below "
         f"{_BIASED} and the budget at least twice *noise*. In the {len(biased)} cells like that anchor_graph was worth "
         f"{span(biased)}, in the other {len(others)} {span(others)}. (The two thresholds were chosen after looking.)",

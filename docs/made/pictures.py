@@ -22,7 +22,7 @@ def files(folder: Path) -> Iterator[tuple[str, str]]:
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     plt = pyplot("concepts")
-    for draw in (granularity, dials, ledger, budget):
+    for draw in (granularity, dials, ledger, values, budget):
         path = images / f"{draw.__name__}.png"
         if not path.exists():
             with plt.rc_context(STYLE):
@@ -120,6 +120,38 @@ def ledger(plt):
         axes.set_xlabel("step")
         axes.tick_params(length=0, labelsize=8)
     both[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def values(plt):
+    """FrozenLake at half of the way to optimal play: V at two steps, and the exact advantage of each direction as arrows."""
+    table = registry.make_table("FrozenLake")
+    policy = oracle.ladder(table, (0.5,))[-1].policy
+    found = oracle.evaluate(table, policy)
+    side, holes, goal = 4, {5, 7, 11, 12}, 15
+    moves = ((-1, 0), (0, 1), (1, 0), (0, -1))  # left, down, right, up
+    figure, panels = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+    for axes, t in zip(panels, (0, 90), strict=True):
+        grid = found.V[t].reshape(side, side)
+        axes.imshow(grid, cmap="Blues", vmin=0, vmax=1)
+        for state in range(side * side):
+            y, x = divmod(state, side)
+            if state in holes or state == goal:
+                axes.text(x, y, "goal" if state == goal else "hole", ha="center", va="center", color=SOFT, fontsize=9)
+                continue
+            axes.text(x, y, f"{grid[y, x]:.2f}", ha="center", va="center", fontsize=9, color=INK)
+            advantage = found.q(t, state) - found.V[t, state]
+            for (dx, dy), worth in zip(moves, advantage, strict=True):
+                size = 0.5 * min(1.0, abs(worth) / 0.15)
+                start = (x + 0.24 * dx, y + 0.24 * dy)
+                colour = BLUE if worth > 0 else ORANGE
+                arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 3 * size + 0.2, "shrinkA": 0, "shrinkB": 0}
+                axes.annotate(
+                    "", (x + 0.46 * dx, y + 0.46 * dy), start, arrowprops={**arrow, "alpha": 0.25 + 1.5 * size}
+                )
+        axes.set_title(f"V and A with {table.horizon - t} steps to go")
+        axes.set_xticks([])
+        axes.set_yticks([])
     return figure
 
 
