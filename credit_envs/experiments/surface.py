@@ -20,6 +20,7 @@ anew for every seed, so that what the model gets wrong counts as squared mean an
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,13 +91,13 @@ class Slice:
         """The grain that the principle predicts."""
         return predicted_grain(self.task, self.unit)
 
-    @property
+    @functools.cached_property
     def best(self) -> Ints:
         """Index of the best grain ``[R]``; −1 where nothing is defined."""
         defined = np.isfinite(self.worth)
         return np.where(defined.any(axis=1), np.where(defined, self.worth, -np.inf).argmax(axis=1), -1)
 
-    @property
+    @functools.cached_property
     def agreement(self) -> float:
         """Share of the resampled seeds in which the predicted grain is best; NaN where it was not measured."""
         if self.predicted not in self.grains:
