@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from credit_envs.leaderboard.room import Room
 from credit_envs.leaderboard.site import write_site
 from credit_envs.leaderboard.standing import standings
 from credit_envs.leaderboard.tracks import Board
+from credit_envs.report.html import text
 
 ROOT = Path(__file__).parents[1]
 METHODS = ROOT / "leaderboard" / "methods"
@@ -57,7 +61,7 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(entries: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_site(entries, tmp_path_factory.mktemp("site")).parent
+    return write_site(entries, tmp_path_factory.mktemp("site"), ROOT / "docs").parent
 
 
 def test_learners_are_scored_by_their_exact_return(entries):
@@ -116,7 +120,8 @@ def test_the_command_line(entries, capsys):
 
 def test_pages_link_to_each_other_and_to_nothing_else(site):
     pages = {path.name: path.read_text() for path in site.glob("*.html")}
-    assert set(pages) == {"index.html", "entry-gigpo.html", "entry-q_learning.html", "env-Chat-v0.html"}
+    ours = {"index.html", "entry-gigpo.html", "entry-q_learning.html", "env-Chat-v0.html"}
+    assert set(pages) == {*ours, "maps.html", "claims.html"}
     for page in pages.values():
         for link in re.findall(r'(?:href|src)="([^"]*)"', page):
             assert link in ("data:,", "#main") or (site / link).is_file(), link
@@ -132,25 +137,64 @@ def test_an_entry_under_another_name_is_refused(entries, tmp_path):
         standings(tmp_path)
 
 
-def test_two_hundred_entries(entries, tmp_path):
-    """Every page of a full board is small enough to be there at once."""
+def test_maps_and_ledger_are_those_of_the_docs(site):
+    ledger = json.loads((ROOT / "docs" / "data" / "ledger.json").read_text())
+    page = (site / "claims.html").read_text()
+    assert page.count("data-verdict=") == len(ledger)
+    for one in ledger:
+        assert text(one["claim"]) in page
+    maps = (site / "maps.html").read_text()
+    pictures = re.findall(r'<img src="([^"]*)" alt="([^"]*)"', maps)
+    assert len(pictures) >= 5
+    for name, said in pictures:
+        assert (site / name).read_bytes() == (ROOT / "docs" / "images" / name).read_bytes()
+        assert len(said) > 20
+    assert "KeyRooms, all steps of the unit must agree" in maps
+
+
+def test_without_docs_the_site_is_the_board_alone(entries, tmp_path):
+    index = write_site(entries, tmp_path / "site", tmp_path)
+    assert not (index.parent / "claims.html").exists()
+    assert "maps.html" not in index.read_text()
+
+
+@pytest.fixture(scope="module")
+def crowded(entries: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first page of a board with 200 entries, scores spread out."""
+    place = tmp_path_factory.mktemp("crowded")
     manifest = read_manifest(entries / "gigpo" / MANIFEST)
+    report = json.loads((entries / "gigpo.verified.json").read_text())
+    luck = np.random.default_rng(0)
     for i in range(200):
-        folder = tmp_path / "many" / f"entry{i}"
+        folder = place / "many" / f"entry{i}"
         folder.mkdir(parents=True)
         (folder / MANIFEST).write_text(dataclasses.replace(manifest, name=folder.name).as_json())
-        report = json.loads((entries / "gigpo.verified.json").read_text())
-        folder.with_name(f"{folder.name}.verified.json").write_text(json.dumps({**report, "digest": digest(folder)}))
-    index = write_site(tmp_path / "many", tmp_path / "site")
-    assert index.stat().st_size < 400_000
-    assert index.read_text().count("data-find=") == 200
+        factor = {name: float(np.exp(luck.normal())) for name in report["scores"]["overall"]}
+        overall = {
+            name: {key: value * factor[name] for key, value in found.items()}
+            for name, found in report["scores"]["overall"].items()
+        }
+        scores = {**report["scores"], "overall": overall}
+        stated = json.dumps({**report, "scores": scores, "digest": digest(folder)})
+        folder.with_name(f"{folder.name}.verified.json").write_text(stated)
+    return write_site(place / "many", place / "site", ROOT / "docs")
+
+
+def test_two_hundred_entries(crowded):
+    assert crowded.stat().st_size < 400_000
+    assert crowded.read_text().count("data-find=") == 200
+    labels = re.findall(r'<text x="[\d.]+" y="([\d.]+)">entry\d+</text>', crowded.read_text())
+    assert 10 < len(labels) < 40
+    heights = sorted(map(float, labels))
+    assert min(np.diff(heights)) >= 14.9  # no name covers another
+    assert heights[0] > 0
 
 
 def browser() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-PROBE = """<script>addEventListener("load", () => {
+PROBE = """<script>addEventListener("load", () => setTimeout(() => {
   const board = document.querySelector("table.board"), names = () => [...board.tBodies[0].rows].filter((r) => !r.hidden).length;
   const find = document.querySelector("[data-filter=find]");
   const before = names();
@@ -159,27 +203,99 @@ PROBE = """<script>addEventListener("load", () => {
   find.value = ""; find.form.oninput();
   board.querySelector("thead button").click();
   const sorted = board.querySelector("th[aria-sort]").getAttribute("aria-sort");
-  document.title = JSON.stringify({before, none, sorted, wide: document.documentElement.scrollWidth - innerWidth,
-    unnamed: [...document.querySelectorAll("svg[role=img]")].filter((s) => !s.ariaLabel).length});
-});</script>"""
+  const [timing] = performance.getEntriesByType("navigation");
+  const said = document.querySelector("[data-what]").textContent;
+  const label = (e) => e.getAttribute("aria-label") || e.labels?.length || e.textContent.trim();
+  const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const rgb = (c) => c.match(/[\\d.]+/g).slice(0, 3).map(linear);
+  const light = (c) => rgb(c).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0.05);
+  const ground = light(getComputedStyle(document.body).backgroundColor);
+  const ratio = (a, b) => Math.max(a, b) / Math.min(a, b);
+  const contrast = (e) => ratio(light(getComputedStyle(e).color), ground);
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  document.title = JSON.stringify({before, none, sorted, said, loaded: timing.loadEventEnd, dark: ground < 0.2,
+    wide: document.documentElement.scrollWidth - innerWidth,
+    unnamed: all("svg[role=img], img, button, input, select, [role=group]").filter((e) => !(e.alt || label(e))).length,
+    backwards: all("a[href], button, input, select, [tabindex]").filter((e) => e.tabIndex !== 0).length,
+    contrast: Math.min(...all("p, a, th, td, small, caption, figcaption, label, output").map(contrast)),
+    heads: all("h1, h2, h3").map((h) => +h.tagName[1])});
+}, 0));</script>"""
 
 
-@pytest.mark.skipif(browser() is None, reason="no Chromium here to look at the site with")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_the_site_in_a_browser(site, tmp_path, width):
-    for path in site.iterdir():
-        shutil.copy(path, tmp_path)
-    index = tmp_path / "index.html"
-    index.write_text(index.read_text().replace("</body>", PROBE + "</body>"))
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [str(browser()), "--headless", "--no-sandbox", profile, f"--window-size={width},900", "--dump-dom"]
-    said = subprocess.run([*command, index.as_uri()], capture_output=True, text=True, timeout=60, check=True).stdout
-    found = json.loads(re.search(r"<title>(\{.*?\})</title>", said)[1].replace("&quot;", '"'))
-    assert found["before"] == 1
+def looked_at(page: Path, place: Path, *options: str) -> dict[str, Any]:
+    """What a page says of itself once a browser has shown it."""
+    for path in page.parent.iterdir():
+        shutil.copy(path, place)
+    copy = place / page.name
+    copy.write_text(copy.read_text().replace("</body>", PROBE + "</body>"))
+    profile = f"--user-data-dir={place / 'profile'}"
+    command = [str(browser()), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", profile, *options]
+    told = subprocess.run(
+        [*command, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    return dict(json.loads(html.unescape(re.search(r"<title>(\{.*?\})</title>", told.stdout, re.DOTALL)[1])))
+
+
+seen = pytest.mark.skipif(browser() is None, reason="no Chromium here to look at the site with")
+
+
+@seen
+@pytest.mark.parametrize(
+    ("name", "rows", "what", "width", "dark"),
+    [
+        ("index.html", 1, "entries", 390, True),
+        ("index.html", 1, "entries", 1280, False),
+        ("claims.html", None, "claims", 390, False),
+    ],
+)
+def test_the_site_in_a_browser(site, tmp_path, name, rows, what, width, dark):
+    options = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    found = looked_at(site / name, tmp_path, f"--window-size={width},900", *options)
+    assert found["before"] == (rows or len(json.loads((ROOT / "docs" / "data" / "ledger.json").read_text())))
     assert found["none"] == 0
     assert found["sorted"] == "descending"
+    assert found["said"].endswith(what)
+    assert found["dark"] == dark
     assert found["wide"] <= 0  # nothing makes a phone's page wider than the phone
     assert found["unnamed"] == 0
+    assert found["backwards"] == 0  # the keyboard goes through in the order of the page
+    assert found["contrast"] >= 4.5
+    assert np.diff([0, *found["heads"]]).max() == 1  # no level of heads is left out
+
+
+@seen
+def test_two_hundred_entries_load_within_a_second(crowded, tmp_path):
+    times = []
+    for i in range(3):
+        (tmp_path / str(i)).mkdir()
+        found = looked_at(crowded, tmp_path / str(i))
+        assert found["before"] == 200
+        times.append(found["loaded"])
+    assert min(times) < 1000, times
+
+
+@seen
+@pytest.mark.skipif(
+    "AXE" not in os.environ, reason="AXE=path/to/axe.min.js (npm install axe-core) runs the whole audit"
+)
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", ["index.html", "claims.html", "maps.html", "entry-gigpo.html", "env-Chat-v0.html"])
+def test_axe_finds_nothing(site, tmp_path, name, dark):
+    axe = Path(os.environ["AXE"]).read_text()
+    rules = "['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']"
+    probe = (
+        f"<script>{axe}</script><script>addEventListener('load', () => axe.run(document, {{runOnly: {rules}}}).then((found) => "
+        "{ document.title = 'axe ' + JSON.stringify(found.violations.map((v) => v.id)) + ' end' }))</script></body>"
+    )
+    (tmp_path / name).write_text((site / name).read_text().replace("</body>", probe))
+    shutil.copy(site / "style.css", tmp_path)
+    shutil.copy(site / "site.js", tmp_path)
+    options = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    command = [str(browser()), "--headless", "--no-sandbox", "--virtual-time-budget=20000", *options, "--dump-dom"]
+    told = subprocess.run(
+        [*command, (tmp_path / name).as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert json.loads(html.unescape(re.search(r"axe (\[.*?\]) end", told.stdout)[1])) == []
 
 
 def test_reports_and_entries_of_the_project_belong_together():
