@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ def _meeting(group: int) -> float:
 
 @functools.cache
 def _enough() -> float:
-    return float(next(group for group in range(2, 1000) if _meeting(group) >= 0.9))
+    return float(2 + bisect_left(range(2, 1000), 0.9, key=_meeting))
 
 
 @functools.cache
