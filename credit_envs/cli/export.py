@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from credit_envs.cli.progress import progress
-from credit_envs.export.dataset import FORMATS, Export
+from credit_envs.export.config import FORMATS, Export
 from credit_envs.export.dataset import export as write_export
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from credit_envs.arrays import AnyArray, Bools, Floats, Ints, ragged_ranges
 from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.faces.winning import won
-from credit_envs.oracle import evaluate, optimal, uniform
+from credit_envs.oracle import Values, evaluate, optimal, uniform
 from credit_envs.oracle.policy import Policy, PolicyLike, as_policy
 from credit_envs.oracle.skill import skilled_policy
 from credit_envs.sampling.sampler import Sampler
@@ -161,10 +161,9 @@ def labelled(
         return out
 
     value, top = values.V[t, state], best.V[t, state]
-    choices = _choices(values.V, best.V, table, t, state, code, tolerance)
-    q = _worth(table, values.V, t, state, edge)
-    own = _worth(table, best.V, t, state, edge)
-    regret = _positive(top - own, top)
+    choices = _choices(values, best, t, state, code, tolerance)
+    q = _worth(values, t, state, edge)
+    regret = _positive(top - _worth(best, t, state, edge), top)
     rating = _ratings(q - value, regret, value, tolerance)
     v = spread(value)
     after = np.concatenate([v[:, 1:], np.zeros((len(v), 1))], axis=1)[mask]
@@ -190,12 +189,11 @@ def labelled(
     )
 
 
-def _worth(table: TabularMDP, V: Floats, t: AnyArray, state: AnyArray, edge: AnyArray) -> Floats:
+def _worth(values: Values, t: AnyArray, state: AnyArray, edge: AnyArray) -> Floats:
     """Returns Q at steps, float64 ``[M]``; an inadmissible action (−1) stays where it is."""
-    from credit_envs.oracle.evaluation import Values
-
-    stay = table.reward_at(t, table.inadmissible_reward) + table.discount * V[t + 1, state]
-    return np.where(edge < 0, stay, np.nan_to_num(Values(table, V).q_at(t, edge)))
+    table = values.table
+    stay = table.reward_at(t, table.inadmissible_reward) + table.discount * values.V[t + 1, state]
+    return np.where(edge < 0, stay, values.q_at(t, edge))
 
 
 def _positive(regret: Floats, scale: Floats) -> Floats:
@@ -208,16 +206,15 @@ def _ratings(advantage: Floats, regret: Floats, scale: Floats, tolerance: float)
     return np.where(regret > tolerance, -1, progress.astype(np.int64))
 
 
-def _choices(
-    V: Floats, best: Floats, table: TabularMDP, t: AnyArray, state: AnyArray, code: AnyArray, tolerance: float
-) -> Choices:
+def _choices(values: Values, best: Values, t: AnyArray, state: AnyArray, code: AnyArray, tolerance: float) -> Choices:
+    table = values.table
     first, count = table.edge_start[state], table.n_admissible[state]
     edges, owner = ragged_ranges(first, count), np.repeat(np.arange(state.size), count)
     rank = edges - first[owner]
     named = table.edge_action[first[owner] + (rank + table.emission.shift[code][owner]) % count[owner]]
     when, where = t[owner], state[owner]
-    value, top = V[when, where], best[when, where]
-    advantage = _worth(table, V, when, where, edges) - value
-    regret = _positive(top - _worth(table, best, when, where, edges), top)
+    value, top = values.V[when, where], best.V[when, where]
+    advantage = _worth(values, when, where, edges) - value
+    regret = _positive(top - _worth(best, when, where, edges), top)
     start = np.concatenate(([0], np.cumsum(count)))
     return Choices(start, named.astype(np.int64), advantage, regret, _ratings(advantage, regret, value, tolerance))
