@@ -29,7 +29,7 @@ _SHOWN = (
 _LOG = ("expected_steps", "group_size", "paraphrases", "")
 _COLOURS = (
     *("#2a78d6", "#d95926", "#199e70", "#8c2f5a", "#b8860b", "#5b5bd6", "#1b1b1a", "#c2558f", "#6b8e23"),
-    *("#00868b", "#a0522d"),
+    *("#8a8a85", "#a0522d"),
 )
 _HIDDEN = {"dr_grpo", "exact", "unit"}
 _SINGLE = "vineppo(k=4)"
@@ -38,13 +38,14 @@ _SINGLE = "vineppo(k=4)"
 def dial_lines(rows: Sequence[Mapping[str, Any]], path: Path, price: str = "simulator") -> Path:
     """Draws worth along every dial: a panel per dial and task, a line per estimator, all on one scale."""
     plt = pyplot("dials")
+    shown = [row for row in rows if row["estimator"] not in _HIDDEN]
     panels = [
-        (dial, task, [row for row in rows if (row["dial"], row["task"]) == (dial, task)])
+        (dial, task, [row for row in shown if (row["dial"], row["task"]) == (dial, task)])
         for dial, *_ in _SHOWN
         for task in dict.fromkeys(str(row["task"]) for row in rows if row["dial"] == dial)
     ]
-    names = list(dict.fromkeys(str(row["estimator"]) for row in rows if row["dial"] != "K"))
-    colours = {name: _COLOURS[i] for i, name in enumerate(n for n in names if n not in _HIDDEN)}
+    names = dict.fromkeys(str(row["estimator"]) for row in shown if row["dial"] != "K")
+    colours = dict(zip(names, _COLOURS, strict=False))
     columns = 4
     lines = -(-len(panels) // columns)
     with plt.rc_context({**STYLE, "figure.facecolor": "white"}):
@@ -83,8 +84,8 @@ def _panel(
             axes.vlines(known[:, 0], known[:, 2], known[:, 3], color=colour, alpha=0.6)
     axes.axhline(1, color=SOFT, linewidth=0.8)
     axes.set_yscale("log")
-    axes.set_ylim(0.003, 30)
-    axes.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+    axes.set_ylim(0.001, 100)
+    axes.set_yticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
     ticks = sorted({_setting(row, axis) for row in own})
     if axis in _LOG:
         axes.set_xscale("log", base=2)

@@ -109,11 +109,11 @@ _HOW = """
 interval (95 %) of the effect over seeds lies on the predicted side, against it where it lies on the other. *Supported*:
 at least half of the places speak for it and none against. *Contradicted*: none for it and at least half against.
 *Depends*: both, or tests that disagree; the condition is beside it. *Open*: the intervals decide too little. The effect
-is that of the first test, pooled over places: with ×, a ratio of what two estimators' gradients are worth in GRPO-
-equivalents at given policies, per environment step unless a test says otherwise (1: no difference; for a trend, the
-factor per unit of the axis); without, a difference of trained agents, seed by seed (0: no difference; returns run from
-0, uniform play, to 1, optimal play). Nothing is corrected for how many tests there are: of a hundred intervals about
-five miss.
+is that of the first test, pooled over places: with ×, a ratio of what two estimators' gradients are worth in
+GRPO-equivalents at given policies, per environment step unless a test says otherwise (1: no difference; for a trend,
+the factor per unit of the axis); without, a difference of trained agents, seed by seed (0: no difference; returns run
+from 0, uniform play, to 1, optimal play). Nothing is corrected for how many tests there are: of a hundred intervals
+about five miss.
 """
 
 
