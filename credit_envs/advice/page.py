@@ -12,7 +12,7 @@ from credit_envs.advice.rule import BUDGET, CHOSEN_ON, Regret, Rule, regrets
 from credit_envs.report.markdown import line
 from credit_envs.report.reading import PRICES, number, short
 
-_SHOWN = 3
+_SHOWN = 2
 _HALF = 0.5
 _BIASED = 0.93
 
@@ -25,9 +25,6 @@ def page() -> str:
     parts = [
         _HEAD.format(cells=len(known), environments=len({c.environment for c in known}), families=len(families)),
         _short(known),
-        "## What was worth most",
-        _BEST,
-        *_best(known),
         "## What decides",
         _DECIDES,
         *_split(known),
@@ -38,6 +35,9 @@ def page() -> str:
         _usual(known),
         "## What is not known",
         _LIMITS,
+        "## Cell by cell",
+        _BEST,
+        *_best(known),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -219,8 +219,7 @@ def worth(pieces: list[Piece]) -> list[str]:
         *(f"- {figures.sentence(name)}" for name in shown),
         "",
     ]
-    for name in shown[:_MOST_CHARTS]:
-        lines += [figures.charts(name), ""]
+    lines += [figures.charts(shown[:_MOST_CHARTS]), ""]
     every = [row for name in shown for row in figures.rows(name)]
     lines += [
         "<details><summary>Every figure</summary>",

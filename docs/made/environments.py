@@ -194,14 +194,14 @@ def learner(entry: registry.Entry) -> list[str]:
             f"{here.step_cosine:.2f}",
         ]
         for price in PRICES:
-            best = sorted(cell.worth[price].items(), key=lambda item: -item[1].log)[:3]
+            best = sorted(cell.worth[price].items(), key=lambda item: -item[1].log)[:2]
             shown.append(", ".join(f"{method} {number(worth.value)}" for method, worth in best))
         rows.append("| " + " | ".join(shown) + " |")
     return [
         "## What a learner meets here",
         "Measured with groups of 8 at 20,000 steps. *Noise*: groups at which GRPO's signal equals its noise; *ceiling*: what "
         "the exact advantage is worth; the cosines: how right values of anchors and GiGPO's step term stay with unlimited "
-        "rollouts; then the three methods worth most under each price list (GRPO-equivalents). "
+        "rollouts; then the two methods worth most under each price list (GRPO-equivalents). "
         f"More, and why a run may fail: `credit-envs advise {entry.id}`, and [which method?](../../which-method.md)",
         "\n".join(rows),
     ]

@@ -69,11 +69,12 @@ def sentence(recipe: str) -> str:
     return f"`{recipe}`: {', '.join(parts)}; {number(cost)} environment steps per sampled step."
 
 
-def charts(recipe: str) -> str:
-    """Returns charts of a recipe: by environment steps, and by trained steps where that differs."""
-    found = figures()[recipe]
-    differ = any(abs(one.value("simulator") - one.value("data")) > 1e-3 * one.value("data") for one in found)
-    shown = [chart(found, price) for price in (("simulator", "data") if differ else ("simulator",))]
+def charts(recipes: Sequence[str]) -> str:
+    """Returns charts of recipes: by environment steps, and by trained steps where that differs."""
+    shown = []
+    for found in (figures()[recipe] for recipe in recipes):
+        differ = any(abs(one.value("simulator") - one.value("data")) > 1e-3 * one.value("data") for one in found)
+        shown += [chart(found, price) for price in (("simulator", "data") if differ else ("simulator",))]
     return '```{raw} html\n<div class="forests">' + "".join(shown) + "</div>\n```"
 
 
