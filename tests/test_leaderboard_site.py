@@ -18,7 +18,7 @@ import pytest
 
 from credit_envs.cli import main
 from credit_envs.errors import CreditEnvsError
-from credit_envs.leaderboard import school, scoring, tracks, verify
+from credit_envs.leaderboard import open_season, school, scoring, tracks, verify
 from credit_envs.leaderboard.entry import MANIFEST, POLICIES
 from credit_envs.leaderboard.form import digest
 from credit_envs.leaderboard.manifest import read_manifest
@@ -116,6 +116,34 @@ def test_the_command_line(entries, capsys):
     assert main(["submit", "nowhere.py:estimate", "--suite", "small-v0"]) == 2
     assert main(["submit", "nowhere.py:estimate", "--track", "sprint"]) == 2
     assert main(["verify", "nowhere"]) == 1
+
+
+def test_a_season_from_its_commitment_to_its_end(entries, tmp_path, capsys):
+    """What an organiser types: the hash is there first, the secret is nobody else's, and in the end anyone can check both."""
+    place = ["leaderboard", "--entries", str(tmp_path / "entries"), "--secret", str(tmp_path / "kept" / "secret")]
+    assert main([*place, "--new-season", "7"]) == 2  # no such folder: nothing is published without its secret
+    assert not (tmp_path / "season-7.json").exists()
+    (tmp_path / "kept").mkdir()
+    assert main([*place, "--new-season", "../7"]) == 2
+    assert main([*place, "--new-season", "7"]) == 0
+    published, secret = tmp_path / "season-7.json", tmp_path / "kept" / "secret"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert secret.read_text().strip() not in published.read_text()
+    assert main([*place, "--new-season", "7"]) == 2  # a season has one secret
+    capsys.readouterr()
+    folder = Path(shutil.copytree(entries / "gigpo", tmp_path / "entries" / "gigpo"))
+    checked = ["verify", str(folder), "--unconfined", "--keep", "--season", str(published)]
+    assert main(checked) == 2  # without the secret nobody can
+    assert main([*checked, "--secret", str(secret)]) == 0
+    assert "hidden    passed   season 7" in capsys.readouterr().out
+    (one,) = standings(tmp_path / "entries")
+    assert one.hidden is not None
+    assert (one.hidden["season"], one.hidden["published"]) == ("7", False)
+    page = write_site(tmp_path / "entries", tmp_path / "site").read_text()
+    assert "Its secret was kept" in page
+    assert main([*place, "--end-season", "7"]) == 0
+    assert open_season(published) == open_season(published, secret)
+    assert open_season(published).published
 
 
 def test_pages_link_to_each_other_and_to_nothing_else(site):

@@ -100,6 +100,7 @@ def leaderboard(
     site: Path | None = None,
     docs: Path = Path("docs"),
     new_season: str | None = None,
+    end_season: str | None = None,
     secret: Path | None = None,
 ) -> int:
     """Show where entries stand, and where a method of yours would; write the site.
@@ -112,23 +113,20 @@ def leaderboard(
         site: Folder in which to write the static site of all entries.
         docs: Folder of the docs, whose granularity maps and claims ledger the site shows where they are there.
         new_season: Draw the secret of a new season of hidden instances under this name; its hash is written beside entries.
-        secret: File in which the new secret is kept.
+        end_season: Publish the secret of a season that is over.
+        secret: File in which the season's secret is kept.
     """
     need("pyarrow", "eval")
     import tempfile
 
-    from credit_envs.leaderboard import TRACKS, board, hidden, learner
+    from credit_envs.leaderboard import TRACKS, board, learner
     from credit_envs.leaderboard import submit as estimators
     from credit_envs.leaderboard.standing import MAIN, stand, standings
 
     if track not in TRACKS:
         raise unknown("track", track, TRACKS)
-    if new_season is not None:
-        if secret is None:
-            raise CreditEnvsError("secret: name the file in which the new season's secret is kept")
-        made = hidden.new_season(new_season, entries.parent, secret)
-        print(f"season {made.name}: {made.sha256}\nsecret: {secret}")
-        return 0
+    if new_season is not None or end_season is not None:
+        return _season(new_season, end_season, entries.parent, secret)
     shown = standings(entries) if method is None or any(entries.glob("*/manifest.json")) else []
     shown = [one for one in shown if (one.manifest.track, one.manifest.suite) == (track, suite)]
     yours = None
@@ -143,6 +141,20 @@ def leaderboard(
         from credit_envs.leaderboard.site import write_site
 
         print(f"site: {write_site(entries, site, docs)}")
+    return 0
+
+
+def _season(new: str | None, end: str | None, folder: Path, secret: Path | None) -> int:
+    from credit_envs.leaderboard import hidden
+
+    if secret is None:
+        raise CreditEnvsError("secret: name the file in which the season's secret is kept")
+    if new is not None:
+        made = hidden.new_season(new, folder, secret)
+        print(f"season {made.name}: {made.sha256}\nsecret: {secret} (keep it to yourself; commit the season's file)")
+    if end is not None:
+        ended = hidden.end_season(end, folder, secret)
+        print(f"season {ended.name}: {ended.secret} is published in {hidden.season_file(end, folder)}")
     return 0
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from credit_envs.arrays import AnyArray, Ints, ragged_ranges
 from credit_envs.errors import CreditEnvsError
 from credit_envs.table.emission import Emission
 from credit_envs.table.mdp import TabularMDP
+from credit_envs.table.storage import write_atomically
 from credit_envs.table.view import MAX_TEXT, Rows, text_space
 
 _BYTES = 32
@@ -50,22 +52,52 @@ class Season:
 
 
 def new_season(name: str, folder: Path, secret_file: Path) -> Season:
-    """Draws a secret; writes its hash where it is published, and the secret where it is kept.
+    """Draws a secret; writes its hash where it is published, and the secret where its owner alone can read it.
 
     Raises:
-        CreditEnvsError: if the season exists already.
+        CreditEnvsError: if the season exists already, or the secret cannot be kept there.
     """
-    target = folder / f"season-{name}.json"
+    target = season_file(name, folder)
     for path in (target, secret_file):
         if path.exists():
             raise CreditEnvsError(f"season={name!r}: {path} exists already; a season has one secret")
     secret = secrets.token_hex(_BYTES)
     season = Season(name, commitment(secret))
-    folder.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"name": season.name, "sha256": season.sha256}, indent=2) + "\n")
-    secret_file.write_text(secret + "\n")
-    secret_file.chmod(0o600)
+    try:
+        end = os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise CreditEnvsError(f"secret={str(secret_file)!r}: cannot be written ({error.strerror})") from error
+    with os.fdopen(end, "w") as file:
+        file.write(secret + "\n")
+    _publish(target, {"name": season.name, "sha256": season.sha256})
     return season
+
+
+def end_season(name: str, folder: Path, secret_file: Path) -> Season:
+    """Publishes a season's secret beside its hash, so that anyone can check that instances were fixed ahead.
+
+    Raises:
+        CreditEnvsError: if the secret isn't the one that was committed to.
+    """
+    target = season_file(name, folder)
+    season = open_season(target, secret_file)
+    _publish(target, {**json.loads(target.read_text()), "secret": season.secret})
+    return replace(season, published=True)
+
+
+def season_file(name: str, folder: Path) -> Path:
+    """Returns where a season is published.
+
+    Raises:
+        CreditEnvsError: for a name that is no part of a file's name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,29}", name):
+        raise CreditEnvsError(f"season={name!r}: expected 1 to 30 letters, digits, _ . or -, a letter or digit first")
+    return folder / f"season-{name}.json"
+
+
+def _publish(path: Path, stated: Mapping[str, Any]) -> None:
+    write_atomically(path, (json.dumps(stated, indent=2) + "\n").encode())
 
 
 def commitment(secret: str) -> str:
