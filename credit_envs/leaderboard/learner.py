@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,13 +16,13 @@ from credit_envs.leaderboard import entry as entries
 from credit_envs.leaderboard import hidden as hiding
 from credit_envs.leaderboard import scoring
 from credit_envs.leaderboard.case import Case
-from credit_envs.leaderboard.entry import MANIFEST, POLICIES, SOURCE, Told
+from credit_envs.leaderboard.entry import POLICIES, Told
 from credit_envs.leaderboard.manifest import Manifest
 from credit_envs.leaderboard.room import Room
 from credit_envs.leaderboard.school import MOST_CELLS, Learnt, checked, exact, learn
+from credit_envs.leaderboard.submit import Draft
 from credit_envs.leaderboard.tracks import Board, Cell
 from credit_envs.table.mdp import TabularMDP
-from credit_envs.table.storage import write_atomically
 
 SECONDS = 900
 """Processor time of one training run."""
@@ -64,38 +63,23 @@ def submit(
     about: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Enters a learner; arguments as for :func:`credit_envs.leaderboard.submit.submit`."""
-    from credit_envs.leaderboard.submit import split
-
-    path, function = split(method)
-    source, name = entries.read_source(path), entries.checked_name(folder.name)
-    if folder.exists() and any(item.name not in (MANIFEST, SOURCE, POLICIES) for item in folder.iterdir()):
-        raise CreditEnvsError(f"output={str(folder)!r}: holds other files; choose another folder")
+    draft = Draft(method, folder, POLICIES)
     tables = {one: scoring.table_of(one) for one in rules.environments}
     with Room(trusted=True, seconds=SECONDS) as room:
-        learnt = learn_all(room, source, function, rules, tables, told)
-    manifest = Manifest(
-        name=name,
+        learnt = learn_all(room, draft.source, draft.function, rules, tables, told)
+    manifest = draft.manifest(
+        rules,
+        tables,
         track="learner",
         sub_track="",
-        suite=rules.suite,
-        function=function,
-        source_sha256=hashlib.sha256(source.encode()).hexdigest(),
-        seeds=rules.seeds,
         budget=rules.learner_budget,
         scores=summary(learnt, tables, rules),
-        tables=entries.fingerprints(rules, tables),
         spent={cell: one.spent for cell, one in learnt.items()},
-        revision=entries.revision(path.resolve()),
         command=command,
-        provenance=entries.versions(),
-        **dict[str, Any](about or {}),
+        **(about or {}),
     )
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {f"{c.seed}|{c.environment}".replace("/", "|"): one.probability for c, one in learnt.items()}
-    np.savez_compressed(folder / POLICIES, allow_pickle=False, **arrays)
-    write_atomically(folder / SOURCE, source.encode())
-    write_atomically(folder / MANIFEST, manifest.as_json().encode())
-    return manifest
+    return draft.write(manifest, lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 
 
 def learn_all(
