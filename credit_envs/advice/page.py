@@ -189,7 +189,7 @@ on one environment takes about a minute, and `advise` ends with that command. Ad
 real tasks whose dials you can estimate."""
 
 _BEST = """*Noise*: groups at which GRPO's signal equals its noise. *Ceiling*: what the exact advantage is worth on the same
-rollouts. Then the three best under each price list."""
+rollouts. Then the two best under each price list."""
 
 _DECIDES = "Geometric means over cells, split by one measured number at a time."
 

@@ -59,10 +59,8 @@ def room(name: str) -> tuple[str, list[Any], dict[str, str]]:
         found = getattr(importlib.import_module(f"credit_envs.{where}"), what, None)
         if found is not None:
             listed[what] = found
-    things = [
-        one for one in listed.values() if (inspect.isclass(one) or inspect.isfunction(one)) and _home(one) == name
-    ]
-    constants = {key: _said(module, key) for key, one in listed.items() if not (inspect.isclass(one) or callable(one))}
+    things = [one for one in listed.values() if _made(one) and _home(one) == name]
+    constants = {key: _said(module, key) for key, one in listed.items() if not _made(one)}
     return (inspect.getdoc(module) or "").partition("\n")[0], things, constants
 
 
