@@ -109,6 +109,25 @@ def test_mistakes_are_told_apart(question, monkeypatch):
         assert verdict.feedback == mistake.feedback
 
 
+@pytest.mark.parametrize(
+    ("name", "answer", "said"),
+    [
+        ("1.1", ..., "Replace the three dots"),
+        ("1.2", lambda table, V, t, edge: None, "returns nothing yet"),
+        ("1.6", lambda d, pi, A: pi * A.sum(axis=0), "weigh with d_t(s)"),
+        ("2.3", lambda batch: (batch.returns - batch.returns.mean())[:, None] * batch.mask, "over the whole batch"),
+        ("2.4", lambda batch: batch.returns, "Expected shape"),
+        ("4.2", lambda reward, value, mask: (value.roll(-1, dims=1) - value) * mask, "value one column to the right"),
+        ("5.3", lambda blind, visits, pi: pi[blind.max() + 1, :, :], "could not be used: IndexError"),
+    ],
+)
+def test_students_functions_are_answered(name, answer, said, monkeypatch):
+    monkeypatch.delenv("CREDIT_ENVS_STRICT_CHECKS", raising=False)
+    verdict = judge(name, answer)
+    assert not verdict.right
+    assert said in verdict.feedback
+
+
 def test_intervals_cover():
     """Student's intervals cover the mean in 95 % of samples of normal numbers."""
     import numpy as np
