@@ -161,56 +161,61 @@ def pooled(sweep: Sweep, folder: Path) -> Mapping[tuple[str, str, int, float], t
 _Place = tuple[str, str, str, int]
 
 
-def _surface(
-    by_name: Mapping[str, list[Mapping[str, Any]]], draw: Ints
-) -> dict[_Place, tuple[tuple[Grain, ...], Floats]]:
+def _surface(by_name: Records, draw: Ints) -> dict[_Place, tuple[tuple[Grain, ...], Floats]]:
     grains = [name.split("@")[1] for name in by_name if name.startswith("value@")]
     named = tuple(int(g) if g.isdecimal() else g for g in grains)
-    unit = _known(Replicates(by_name["unit"]), (GROUP - 1) / GROUP)
+    every = {name: _Drawn(Replicates(records).columns) for name, records in by_name.items()}
+    unit = _known(every["unit"], (GROUP - 1) / GROUP)
+    each = {name: _known(one) if name.startswith(("mc@", "value@")) else one for name, one in every.items()}
+    ends = [(each[f"mc@{g}(k={LOW_K})"], each[f"mc@{g}(k={HIGH_K})"], each[f"value@{g}"]) for g in grains]
+    known = [_Values(low, high, limit) for low, high, limit in ends]
     out: dict[_Place, tuple[tuple[Grain, ...], Floats]] = {}
     for price, prices in PRICE_LISTS.items():
         per_group = np.asarray(prices.cost(unit.spending(draw)))
         for m in BUDGETS:
             reference, money = unit.quality(m, draw), m * per_group
-
-            def put(
-                family: str,
-                spending: str,
-                columns: Sequence[Floats],
-                reference: Floats = reference,
-                price: str = price,
-                m: int = m,
-            ) -> None:
-                worth = np.stack([column / reference for column in columns], axis=1)
-                out[family, spending, price, m] = (named, worth)
-
-            known: list[_Three] = []
-            for g in grains:
-                once, often = (_known(Replicates(by_name[f"mc@{g}(k={k})"])) for k in (LOW_K, HIGH_K))
-                known.append((once, often, _known(Replicates(by_name[f"value@{g}"]))))
-            splits = [_splits(three, prices, money, draw) for three in known]
-            put("mc", "rollouts", [split[0] for split in splits])
-            put("mc", "best split", [np.fmax.reduce(split) for split in splits])
+            found: dict[tuple[str, str], list[Floats]] = {}
+            splits = [three.splits(prices, money, draw) for three in known]
+            found["mc", "rollouts"] = [split[0] for split in splits]
+            found["mc", "best split"] = [np.fmax.reduce(split) for split in splits]
             if price != "data":  # continuations cost nothing there, so K would be infinite: that is `value`
-                put("mc", "continuations", [_deep(three, prices, money, draw) for three in known])
+                found["mc", "continuations"] = [three.deep(prices, money, draw) for three in known]
             for family in ("value", "anchor", "tree"):
-                own = [Replicates(by_name[f"{family}@{g}"]) for g in grains]
-                own = [_known(one) for one in own] if family == "value" else own
-                put(family, "rollouts", [one.quality(money / prices.cost(one.spending(draw)), draw) for one in own])
-            if f"learned@{grains[0]}(data={m // 2})" in by_name:
-                own = [Replicates(by_name[f"learned@{g}(data={m // 2})"]) for g in grains]
-                put("learned", "rollouts", [one.quality(_trained(one, unit, prices, m, draw), draw) for one in own])
+                own = [each[f"{family}@{g}"] for g in grains]
+                found[family, "rollouts"] = [one.quality(money / prices.cost(one.spending(draw)), draw) for one in own]
+            if f"learned@{grains[0]}(data={m // 2})" in each:
+                own = [each[f"learned@{g}(data={m // 2})"] for g in grains]
+                found["learned", "rollouts"] = [one.quality(_trained(one, unit, prices, m, draw), draw) for one in own]
+            for (family, spending), columns in found.items():
+                out[family, spending, price, m] = (named, np.stack([one / reference for one in columns], axis=1))
     return out
 
 
-def _known(own: Replicates, factor: float = 1.0) -> Replicates:
+class _Drawn(Replicates):
+    """Replicates under one draw of seeds: each mean is computed once.
+
+    Args:
+        columns: name → one number per seed.
+    """
+
+    def __init__(self, columns: dict[str, Floats]) -> None:
+        self.columns = columns
+        self._means: dict[str, Floats] = {}
+
+    def mean(self, name: str, draw: Ints) -> Floats:
+        """Mean of a column over drawn seeds."""
+        if name not in self._means:
+            self._means[name] = super().mean(name, draw)
+        return self._means[name]
+
+
+def _known(own: Replicates, factor: float = 1.0) -> _Drawn:
     """Replaces the estimated mean of a gradient by ``factor`` times the exact one."""
     target = own.columns["exact_square"]
-    own.columns = {**own.columns, "projection": factor * target, "mean_square": factor**2 * target}
-    return own
+    return _Drawn({**own.columns, "projection": factor * target, "mean_square": factor**2 * target})
 
 
-def at_k(low: Replicates, high: Replicates, limit: Replicates, k: float) -> Replicates:
+def at_k(low: Replicates, high: Replicates, limit: Replicates, k: float) -> _Drawn:
     """Returns what K continuations would have given: per group, variance is a + b/K and cost c + d·K.
 
     Args:
@@ -231,33 +236,40 @@ def at_k(low: Replicates, high: Replicates, limit: Replicates, k: float) -> Repl
         one, four = first[name] / first["groups"], second[name] / second["groups"]
         columns[name] = one + (k - LOW_K) / (HIGH_K - LOW_K) * (four - one)
     columns["groups"] = np.ones_like(first["groups"])
-    out = Replicates([{"groups": 1}])
-    out.columns = columns
-    return out
+    return _Drawn(columns)
 
 
-_Three = tuple[Replicates, Replicates, Replicates]
+class _Values:
+    """Monte-Carlo values at one grain, for any K.
 
+    Args:
+        low: measured with K = 1.
+        high: measured with K = 4.
+        limit: exact values.
+    """
 
-def _splits(known: _Three, prices: Prices, money: Floats, draw: Ints) -> list[Floats]:
-    out = []
-    for k in _SPLITS:
-        one = at_k(*known, k)
-        groups = money / prices.cost(one.spending(draw))
-        quality = one.quality(groups, draw)
-        out.append(np.where(groups * GROUP >= 1, quality, np.nan) if k > 1 else quality)
-    return out
+    def __init__(self, low: Replicates, high: Replicates, limit: Replicates) -> None:
+        self._limit = limit
+        self._at = {k: at_k(low, high, limit, k) for k in _SPLITS}
 
+    def splits(self, prices: Prices, money: Floats, draw: Ints) -> list[Floats]:
+        """Returns the quality of each K that is tried, the rest of the money in groups; NaN where it buys no rollout."""
+        out = []
+        for k, one in self._at.items():
+            groups = money / prices.cost(one.spending(draw))
+            quality = one.quality(groups, draw)
+            out.append(np.where(groups * GROUP >= 1, quality, np.nan) if k > 1 else quality)
+        return out
 
-def _deep(known: _Three, prices: Prices, money: Floats, draw: Ints) -> Floats:
-    """Quality of one group with as many continuations as the money buys; NaN where it does not buy one per boundary."""
-    single, four = (prices.cost(at_k(*known, k).spending(draw)) for k in (1.0, 4.0))
-    k = 1 + (money - single) / ((four - single) / 3)
-    # Variance is linear in 1/K, so its mean over drawn seeds is, too.
-    limit, once = known[2].mean("variance", draw), at_k(*known, 1.0).mean("variance", draw)
-    variance = limit + np.maximum(once - limit, 0) / np.maximum(k, 1)
-    target = known[0].mean("exact_square", draw)
-    return np.where((k >= 1) & (target > 0) & (variance > 0), target / np.where(variance > 0, variance, 1), np.nan)
+    def deep(self, prices: Prices, money: Floats, draw: Ints) -> Floats:
+        """Returns the quality of one group with as many continuations as the money buys; NaN where not one per boundary."""
+        single, four = (prices.cost(self._at[k].spending(draw)) for k in (1.0, 4.0))
+        k = 1 + (money - single) / ((four - single) / 3)
+        # Variance is linear in 1/K, so its mean over drawn seeds is, too.
+        limit, once = self._limit.mean("variance", draw), self._at[1.0].mean("variance", draw)
+        variance = limit + np.maximum(once - limit, 0) / np.maximum(k, 1)
+        target = self._limit.mean("exact_square", draw)
+        return np.where((k >= 1) & (target > 0) & (variance > 0), target / np.where(variance > 0, variance, 1), np.nan)
 
 
 def _trained(own: Replicates, unit: Replicates, prices: Prices, m: int, draw: Ints) -> Floats:
