@@ -204,6 +204,7 @@ def test_prompts_recall_history_and_offer_pictures():
     obs, infos = envs.reset()
     assert obs["image"].dtype == np.uint8
     assert obs["image"].ndim == 4
+    assert obs["text"][0].count("<image>") == 1  # where the rollout loop puts the picture
     assert obs["anchor"][0] in obs["text"][0]
     assert all(command in obs["text"][0] for command in infos[0]["admissible_commands"])
     saw = obs["anchor"][0]

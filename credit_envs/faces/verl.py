@@ -50,6 +50,7 @@ class Turn(NamedTuple):
         history: the latest (observation, what was done), oldest first.
         t: steps taken.
         horizon: steps after which the episode ends.
+        image: whether a picture goes with it; the rollout loop puts it where ``<image>`` stands.
     """
 
     text: str
@@ -57,6 +58,7 @@ class Turn(NamedTuple):
     history: tuple[tuple[str, str], ...]
     t: int
     horizon: int
+    image: bool
 
 
 def usual_prompt(turn: Turn) -> str:
@@ -65,7 +67,7 @@ def usual_prompt(turn: Turn) -> str:
     first = turn.t - len(turn.history) + 1
     for number, (text, said) in enumerate(turn.history, first):
         lines.append(f"Step {number}. You saw: {text}\nYou did: {said}")
-    lines.append(f"Now you see: {turn.text}")
+    lines.append(f"Now you see: {'<image> ' if turn.image else ''}{turn.text}")
     if not re.search(r"^\[\d+\] ", turn.text, re.MULTILINE):  # some texts list what can be done
         lines.append(f"You can: {', '.join(turn.commands)}.")
     lines.append("Think inside <think> </think>, then give one command inside <action> </action>.")
@@ -230,7 +232,7 @@ class EnvironmentManager:
         """Returns what the model is shown of every environment."""
         texts = []
         for env, shown, history in zip(self.envs, self._shown, self._history, strict=True):
-            turn = Turn(_words(shown), _commands(env), tuple(history), env.t, env.table.horizon)
+            turn = Turn(_words(shown), _commands(env), tuple(history), env.t, env.table.horizon, self._images)
             texts.append(self._prompt(turn))
         codes = [env.snapshot().code or 0 for env in self.envs]
         image = None
