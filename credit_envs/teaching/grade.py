@@ -312,8 +312,15 @@ def _worthy(worth: Sequence[Worth]) -> Line:
     of = POINTS["worth"]
     # Where luck is large (continuations), an interval that reaches the right one's value is as good.
     shares = [1.0 if w.equivalents[2] >= w.right[0] else max(0.0, w.equivalents[0] / w.right[0]) for w in worth]
-    text = ", ".join(f"{w.equivalents[0]:.2f} on {_short(w.place)} (right: {w.right[0]:.2f})" for w in worth)
+    text = ", ".join(f"{_interval(w.equivalents)} on {_short(w.place)} (right: {_interval(w.right)})" for w in worth)
     return Line("worth", round(of * _mean(shares), 2), of, f"GRPO-equivalents per environment step: {text}")
+
+
+def _interval(found: tuple[float, float, float]) -> str:
+    value, low, high = found
+    return (
+        "nothing (points away from the exact gradient)" if math.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    )
 
 
 def _mean(values: Sequence[float]) -> float:
