@@ -107,7 +107,7 @@ def index() -> str:
         "first: [what they are worth](../../algorithms.md).",
         "",
         f"*Status.* {_STATUS} A number of tests stands beside it where it was counted. *Worth*: GRPO-equivalents per "
-        "environment step / per trained step, geometric mean over measured cells; of a plan or reward model that of the "
+        "environment step / per trained step, geometric mean over the cells of [one sweep of all](../../algorithms.md); of a plan or reward model that of the "
         "first recipe with it. – where it was not measured by itself.",
         "",
     ]
@@ -145,7 +145,7 @@ def _listing(slot: str) -> list[str]:
 
 
 def _worth(recipe: str) -> str:
-    found = figures.figures().get(recipe)
+    found = [one for one in figures.figures().get(recipe, ()) if one.environment in figures.common()]
     if not found:
         return "–"
     each = [number(figures.mean(found, price)) for price in ("simulator", "data")]

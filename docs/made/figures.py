@@ -48,6 +48,13 @@ def figures() -> dict[str, list[Figure]]:
     return found
 
 
+@functools.cache
+def common() -> frozenset[str]:
+    """Returns the environments on which every recipe was measured, so that recipes can be compared."""
+    with (DATA / "algorithms.csv").open() as lines:
+        return frozenset(row["environment"] for row in csv.DictReader(lines))
+
+
 def mean(found: Sequence[Figure], price: str) -> float:
     """Returns the geometric mean."""
     return exp(sum(log(one.value(price)) for one in found) / len(found)) if found else _NAN
