@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 from credit_envs.errors import unknown
 from credit_envs.experiments import (
+    claims_agents,
     claims_combined,
+    claims_designs,
     claims_groups,
     claims_looks,
     claims_rewards,
-    claims_trained,
     claims_values,
 )
 from credit_envs.experiments.ledger import Claim
@@ -26,7 +27,8 @@ THEMES: Mapping[str, tuple[Claim, ...]] = {
     "Looking": claims_looks.CLAIMS,
     "Rewards and losses": claims_rewards.CLAIMS,
     "Combinations and advice": claims_combined.CLAIMS,
-    "Training": claims_trained.CLAIMS,
+    "Agents in training": claims_agents.CLAIMS,
+    "Models, windows, curricula": claims_designs.CLAIMS,
 }
 """Every claim that is measured here, by theme."""
 

@@ -24,6 +24,9 @@ TASKS: Mapping[str, str] = {
 }
 """Small versions of the families, by name."""
 
+FIVE: Mapping[str, str] = {name: TASKS[name] for name in ("KeyRooms", "Household", "Lookup", "FrozenLake", "Sums")}
+"""Those that training is tried on."""
+
 TOKENS: Mapping[str, str] = {
     "Lookup tokens": "credit/Lookup-v0?spell=1",
     "Chat tokens": "credit/Chat-v0?spell=1",
