@@ -153,7 +153,7 @@ def _body(about: dict[str, Any], total: int) -> list[str]:
     if "minari" in config["formats"]:
         lines += [
             "`minari/` holds one Minari data set per split: point `MINARI_DATASETS_PATH` there. The same labels stand in "
-            "`infos`, one per step.",
+            "`infos`, one per step. Numbers of actions and anchors mean what they do in their own instance.",
             "",
         ]
     lines += [

@@ -69,7 +69,7 @@ def write(root: Path, about: About, parts: Sequence[tuple[Labelled, Sequence[int
     spaces = {}
     for found, chosen, instance in parts:
         observer = Observer(found.table, view)
-        spaces[str(observer.space)] = observer.space, gymnasium.spaces.Discrete(found.table.n_actions)
+        spaces[str(observer.space)] = observer.space
         for rollout in chosen:
             episodes.append(_episode(buffer, found, rollout, observer))
             metadata.append(_metadata(found, rollout, instance))
@@ -78,7 +78,7 @@ def write(root: Path, about: About, parts: Sequence[tuple[Labelled, Sequence[int
         raise CreditEnvsError(
             f"observation={view!r}: has another space in each instance, here {listed}; use another view"
         )
-    observation_space, action_space = next(iter(spaces.values()))
+    n_actions = max(found.table.n_actions for found, _, _ in parts)
     with _stored_below(root), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about authors and permalinks, which an export has not
         dataset = minari.create_dataset_from_buffers(
@@ -87,8 +87,8 @@ def write(root: Path, about: About, parts: Sequence[tuple[Labelled, Sequence[int
             env=about.spec,
             algorithm_name=about.policy,
             description=about.description,
-            observation_space=observation_space,
-            action_space=action_space,
+            observation_space=next(iter(spaces.values())),
+            action_space=gymnasium.spaces.Discrete(n_actions),
             requirements=["credit-envs"],
             jpeg_encoding=False,
         )
