@@ -187,7 +187,7 @@ def test_forgetting_to_leave_oneself_out_is_biased(room, tmp_path):
     (tmp_path / "mine.py").write_text(text)
     found = grade(str(tmp_path / "mine.py"), room=room, seeds=2)
     assert found.recognised == "leave-one-out forgotten"
-    assert max(found.bias.values()) < -10
+    assert all(one.z < -10 and 0.8 < one.length < 0.95 for one in found.bias.values())
     assert found.points < found.of
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -38,6 +37,7 @@ _BUDGET = 2_000
 _GROUPS, _PER_SEED = 300, 24
 _ENOUGH = 0.9
 _ROUNDING = 1e-6
+_ASTRONOMIC = 100
 _SURE = 3.5
 """Standard errors from which on a mean is said to differ: one false alarm in 2,000."""
 
@@ -59,6 +59,14 @@ class Line:
     points: float
     of: int
     why: str
+
+
+@dataclass(frozen=True)
+class Length:
+    """Length of the mean gradient along the exact one, whose own is 1, and how many standard errors it is away from 1."""
+
+    length: float
+    z: float
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class Grade:
         lines: the rubric.
         recognised: what the credit was found to be, in a few words.
         feedback: sentences for the student.
-        bias: z of the mean gradient along the exact one, per environment; empty where the right credit is biased.
+        bias: of the mean gradient, per environment; empty where the right credit is biased.
         worth: per environment.
     """
 
@@ -99,7 +107,7 @@ class Grade:
     lines: tuple[Line, ...]
     recognised: str
     feedback: tuple[str, ...]
-    bias: dict[str, float] = field(default_factory=dict)
+    bias: dict[str, Length] = field(default_factory=dict)
     worth: tuple[Worth, ...] = ()
 
     @property
@@ -240,8 +248,8 @@ def _words(found: Recognised) -> str:
 # -- against the truth ---------------------------------------------------------------------------------------------
 
 
-def _bias(asked: Assignment, work: handed.Submission, place: str, seed: int) -> float:
-    """Returns z of: the mean gradient's part along the exact one has length 1.
+def _bias(asked: Assignment, work: handed.Submission, place: str, seed: int) -> Length:
+    """Measures the mean gradient's length along the exact one.
 
     Two credits whose gradients have that mean are control variates: the exact one, and the one that was asked for.
     """
@@ -258,7 +266,7 @@ def _bias(asked: Assignment, work: handed.Submission, place: str, seed: int) -> 
     beta = torch.linalg.lstsq(controls - controls.mean(0), (own - own.mean())[:, None], driver="gelsd").solution
     own = own - (controls @ beta)[:, 0]
     error = float(own.std()) / math.sqrt(len(own))
-    return float(own.mean()) / max(error, _ROUNDING)
+    return Length(1 + float(own.mean()), float(own.mean()) / max(error, _ROUNDING))
 
 
 def _worth(asked: Assignment, work: handed.Submission, place: str, seed: int, seeds: int) -> Worth:
@@ -284,21 +292,16 @@ def _worth(asked: Assignment, work: handed.Submission, place: str, seed: int, se
     return Worth(place, interval(yours), interval(right), yours.cosine.value, right.cosine.value)
 
 
-def _gradient(bias: dict[str, float]) -> Line:
+def _gradient(bias: dict[str, Length]) -> Line:
     of = POINTS["gradient"]
-    worst = max(bias, key=lambda place: abs(bias[place]))
-    z = bias[worst]
-    share = sum(abs(x) < _SURE for x in bias.values()) / len(bias)
+    share = sum(abs(found.z) < _SURE for found in bias.values()) / len(bias)
+    worst = max(bias, key=lambda place: abs(bias[place].z))
+    length, z = bias[worst].length, abs(bias[worst].z)
     if share == 1:
-        return Line("gradient", of, of, f"unbiased as far as {_GROUPS} groups can tell (|z| ≤ {abs(z):.1f})")
-    p = 2 * NormalDist().cdf(-abs(z))
-    side = "too short, or points elsewhere" if z < 0 else "too long"
-    return Line(
-        "gradient",
-        round(of * share, 2),
-        of,
-        f"biased on {_short(worst)}: the mean gradient is {side} (z = {z:.1f}, p = {p:.1g})",
-    )
+        return Line("gradient", of, of, f"unbiased as far as {_GROUPS} groups can tell (|z| ≤ {z:.1f})")
+    sure = f"|z| = {z:.1f}" if z < _ASTRONOMIC else f"|z| > {_ASTRONOMIC}"
+    text = f"biased: on {_short(worst)} the mean gradient has length {length:.2f} along the exact one, not 1 ({sure})"
+    return Line("gradient", round(of * share, 2), of, text)
 
 
 def _direction(worth: Sequence[Worth]) -> Line:
