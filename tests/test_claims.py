@@ -64,6 +64,14 @@ def test_seeds_are_paired_whatever_the_order_and_the_parts():
     assert Contrast("final", "a", "c").outcome(done).verdict == "open"
 
 
+def test_returns_that_hardly_differ_are_tied():
+    base = np.linspace(0, 1, 6)
+    tied, apart = (
+        Contrast("final", "a", "b").outcome([made("a", base + gap), made("b", base)]) for gap in (0.004, 0.006)
+    )
+    assert (tied.verdict, apart.verdict) == ("open", "supported")
+
+
 def test_a_trend_of_differences_has_a_level_per_place():
     done = [
         made(arm, level + (x * slope if arm == "a" else 0) + NOISE * (arm == "a"), task, x=x)

@@ -2,7 +2,7 @@
 
 An effect is a mean over seeds of paired differences, with its 95 % interval by Student's t; places are pooled by averaging a
 seed's differences over them, a trend is the mean over seeds of each seed's slope. What intervals say is in
-:mod:`credit_envs.experiments.ledger`.
+:mod:`credit_envs.experiments.ledger`; of normalised returns, one that lies within ±0.005 is a tie and speaks for neither side.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from credit_envs.arrays import Floats
 from credit_envs.errors import CreditEnvsError
 from credit_envs.experiments.ledger import Outcome, side, trend, verdict
 from credit_envs.experiments.trials import Trial
+from credit_envs.training.results import TIED
 
 _EXPECTED = ("greater", "less", "equal", "grows", "shrinks")
 
@@ -93,9 +94,15 @@ class Contrast:
             span = student(_slopes(stack, [float(at[self.along]) for at in axes], [str(at.get("task")) for at in axes]))
             return Outcome(self.words, trend(span, self.expect), span, 0, listed, "slope of differences", (), seeds)
         shift = 0.0 if self.expect == "equal" else self.margin * (1 if self.expect == "greater" else -1)
-        sides = tuple(side((a - shift, b - shift, c - shift), self.expect, self.margin) for a, b, c in spans)
+        sides = tuple(
+            "open" if self._tied(span) else side(_moved(span, -shift), self.expect, self.margin) for span in spans
+        )
         mean = student(stack.mean(axis=0))
         return Outcome(self.words, verdict(sides, self.expect), mean, 0, listed, "difference", sides, seeds)
+
+    def _tied(self, span: tuple[float, float, float]) -> bool:
+        returns = self.figure in ("final", "speed") and self.expect in ("greater", "less") and not self.margin
+        return returns and max(abs(span[1]), abs(span[2])) < TIED
 
     def _gap(self, by_arm: Mapping[str, Mapping[str, Floats]]) -> Floats | None:
         """Returns first minus second of the seeds that both have, in the order of seeds; None where there are none."""
@@ -113,6 +120,10 @@ def student(values: Floats) -> tuple[float, float, float]:
     mean = float(values.mean())
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
     return mean, mean - half, mean + half
+
+
+def _moved(span: tuple[float, float, float], by: float) -> tuple[float, float, float]:
+    return span[0] + by, span[1] + by, span[2] + by
 
 
 def _columns(records: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:

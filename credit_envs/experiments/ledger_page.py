@@ -112,8 +112,8 @@ at least half of the places speak for it and none against. *Contradicted*: none 
 is that of the first test, pooled over places: with ×, a ratio of what two estimators' gradients are worth in
 GRPO-equivalents at given policies, per environment step unless a test says otherwise (1: no difference; for a trend,
 the factor per unit of the axis); without, a difference of trained agents, seed by seed (0: no difference; returns run
-from 0, uniform play, to 1, optimal play). Nothing is corrected for how many tests there are: of a hundred intervals
-about five miss.
+from 0, uniform play, to 1, optimal play, and intervals within ±0.005 are ties). Nothing is corrected for how many tests
+there are: of a hundred intervals about five miss.
 """
 
 
