@@ -206,7 +206,8 @@ def learning(told: Mapping[str, Rows]) -> str:
         "speed is the mean of the curve of exact normalised returns ([data](data/learning.csv)). Rank correlation of speed "
         "with the worth that the surface predicts, inside places (task, structure, k):\n\n"
         + table(("estimator", "points", "places", "rank correlation"), ranks)
-        + f"\nThe unit's grain is fastest, or as fast, in at least 95 % of redrawn learners in: {fastest}.\n\n"
+        + f"\nThe unit's grain is fastest, or as fast, in at least 95 % of redrawn learners in: {fastest} (of places where "
+        "something was learnt).\n\n"
         "## Where the principle predicts failure\n\nThe same learners: a finer or coarser grain minus the unit's, same place "
         "and family. *Fall*: how far the end lies below the best on the way. *Alarms*: share of runs that raised one (entropy, "
         "spread, degenerate groups, gradient spikes), and the same at the unit.\n\n"

@@ -27,6 +27,9 @@ from credit_envs.report.agreement import Pairs, correlation
 UPDATE = "4"
 """Budget of the surface, in groups of the unit, at which learning is predicted."""
 
+_NOTHING = 0.01
+"""Speed below which nothing was learnt, so that no grain is fastest."""
+
 _FAMILIES = ("mc", "learned", "anchor", "tree", "value")
 _RESAMPLES = 400
 
@@ -169,6 +172,8 @@ def fastest(found: Sequence[Learnt], seed: int = 0) -> list[dict[str, Any]]:
         agree = float("nan") if unit is None else float((drawn[unit] >= drawn.max(axis=0) - 1e-12).mean())
         row = {"place": place, "family": family, "unit": _unit(own[0]), "fastest": own[best].grain, "agreement": agree}
         row["speed"] = float(speed[best].mean())
+        if row["speed"] < _NOTHING:
+            row["agreement"] = float("nan")
         row["speed at the unit"] = float("nan") if unit is None else float(speed[unit].mean())
         out.append(row)
     return out
