@@ -10,6 +10,7 @@ import functools
 import importlib
 import math
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,8 +110,7 @@ def judge(question: str | Question, answer: Any) -> Verdict:
     try:
         given = answer if asked.use is None else asked.use(answer)
     except Exception as error:  # whatever a student's function raises is an answer
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        return wrong(f"Your answer could not be used: {type(error).__name__} in line {line}: {error}")
+        return wrong(f"Your answer could not be used: {type(error).__name__}{_place(error)}: {error}")
     if given is ... or given is None:
         return Verdict(asked.name, False, False, "It returns nothing yet.")
     truth = _truth(asked)
@@ -121,7 +121,8 @@ def judge(question: str | Question, answer: Any) -> Verdict:
         right = _word(given) == _word(truth)
         return Verdict(asked.name, True, True, asked.explanation) if right else wrong(asked.hint)
     true, found = _numbers(truth), _numbers(given)
-    assert true is not None
+    if true is None:
+        raise CreditEnvsError(f"question {asked.name}: its truth is {type(truth).__name__}, expected numbers or a word")
     if found is None:
         kind = "a number" if true.ndim == 0 else f"numbers of shape {true.shape}"
         return wrong(f"Expected {kind}, got {type(given).__name__}.")
@@ -168,6 +169,13 @@ def chapter_questions(module: str) -> dict[str, Question]:
 @functools.cache
 def _truth(question: Question) -> Any:
     return question.truth()
+
+
+def _place(error: BaseException) -> str:
+    """Says in which line of the student's own code an error arose."""
+    ours = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    return f" in line {frames[-1].lineno}" if frames else ""
 
 
 def _word(value: Any) -> str:
