@@ -144,6 +144,22 @@ def test_other_ways_to_the_policy_and_to_the_right_action(place, stage):
             )
 
 
+def test_one_group_alone_is_no_spread(place, stage, tmp_path):
+    """With a single group the variance of its gradient looks like zero, and any credit at all like 1e17 GRPOs."""
+    source = "def estimate(sampler):\n    b = sampler.groups(1, {})\n    return b, b.returns[:, None] * b.mask\n"
+    episodes = played(place, stage, source.format(16))
+    with pytest.raises(CreditEnvsError, match="one alone"):
+        scoring.score(stage, 0, episodes, {"env_steps": 1.0, "policy_calls": 1.0, "model_calls": 0.0, "seconds": 0.0})
+    (tmp_path / "m.py").write_text(source.format(4))
+    with pytest.raises(CreditEnvsError, match=r"Gallery.*one alone"):
+        enter(f"{tmp_path / 'm.py'}:estimate", TINY, tmp_path / "m")
+
+
+def test_methods_that_draw_have_as_much_as_those_that_are_given():
+    long = scoring.stages("credit/Team-v0", scoring.table_of("credit/Team-v0"), TINY)[0]
+    assert long.budget > 4 * 8 * 100 > TINY.budget
+
+
 def test_model_calls_are_stated_within_reason(place):
     for stated in ("-1", "float('nan')", "'many'", "True", "10**6"):
         with pytest.raises(CreditEnvsError, match="MODEL_CALLS"):

@@ -34,7 +34,6 @@ SOURCE_BYTES = 1 << 16
 
 MANIFEST, SOURCE, EPISODES, POLICIES = "manifest.json", "method.py", "episodes.parquet", "policies.npz"
 
-_FEWEST_GROUPS = 2
 _PROBE_SEED = 1 << 52
 _MOST_MODEL_CALLS = 1000
 _MOST_TIMES_BUDGET = 64
@@ -183,14 +182,14 @@ def run(
     total, done = len(board.environments) * len(board.levels) * len(chosen), 0
     for environment in board.environments:
         for stage in scoring.stages(environment, tables[environment], board):
-            groups = stage.groups
+            groups, budget = stage.groups, stage.budget if method.form == "sampler" else board.budget
             if method.form == "batch" and method.sub_track == "open":
-                probe, cost = play(room, method, stage, _PROBE_SEED, board.budget, _FEWEST_GROUPS)
-                groups = max(_FEWEST_GROUPS, int(board.budget * _FEWEST_GROUPS // cost["env_steps"]))
+                probe, cost = play(room, method, stage, _PROBE_SEED, board.budget, scoring.FEWEST_GROUPS)
+                groups = max(scoring.FEWEST_GROUPS, int(board.budget * scoring.FEWEST_GROUPS // cost["env_steps"]))
                 del probe
             for seed in chosen:
                 cell = Cell(environment, stage.rung.name, seed)
-                out.cells[cell], out.spent[cell] = play(room, method, stage, seed, board.budget, groups)
+                out.cells[cell], out.spent[cell] = play(room, method, stage, seed, budget, groups)
                 done += 1
                 if told is not None:
                     told(done, total, environment)

@@ -17,6 +17,7 @@ import torch
 from credit_envs import registry
 from credit_envs.arrays import Floats
 from credit_envs.credit.grpo import dr_grpo, rloo
+from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.config import CEILING
 from credit_envs.evaluation.prices import PRICE_LISTS, Spending
 from credit_envs.evaluation.providers import Provided
@@ -40,6 +41,9 @@ ENTRY = "entry"
 LEAST, MOST = 0.01, 100.0
 """GRPO-equivalents are held within these in means over cells; undefined ones count as the least."""
 
+FEWEST_GROUPS = 2
+"""Groups that a method must return: with one alone the variance of its gradient cannot be estimated."""
+
 _FEWEST = 4
 _STRAY = 1.5
 
@@ -55,7 +59,8 @@ class Stage:
         values: its exact values.
         gradient: float64 ``[rows, A]``, the exact gradient.
         plain_gradient: the same without discounting of visits, which is the mean of RLOO's.
-        groups: number of groups of 8 that the budget pays for.
+        groups: number of groups of 8 that the budget pays for, at least 4.
+        budget: environment steps of methods that draw their own rollouts: the board's, or what those groups cost.
     """
 
     environment: str
@@ -65,6 +70,7 @@ class Stage:
     gradient: torch.Tensor
     plain_gradient: torch.Tensor
     groups: int
+    budget: int
 
     def sampler(self, seed: int) -> Sampler:
         """Returns the sampler of a seed."""
@@ -83,7 +89,8 @@ def stages(environment: str, table: TabularMDP, board: Board) -> tuple[Stage, ..
         if table.discount != 1:
             plain = torch.from_numpy(exact_gradient(table, rung.policy, discounted_visits=False))
         groups = max(_FEWEST, round(board.budget / (GROUP_SIZE * steps)))
-        found.append(Stage(environment, table, rung, evaluate(table, rung.policy), gradient, plain, groups))
+        budget = max(board.budget, round(GROUP_SIZE * steps * groups))
+        found.append(Stage(environment, table, rung, evaluate(table, rung.policy), gradient, plain, groups, budget))
     return tuple(found)
 
 
@@ -117,8 +124,12 @@ def score(stage: Stage, seed: int, episodes: Episodes, spent: Mapping[str, float
         Flat records of the entry, the unit and the ceiling.
 
     Raises:
-        CreditEnvsError: if the replay disagrees with the records.
+        CreditEnvsError: if the replay disagrees with the records, or a spread between groups cannot be seen.
     """
+    if len(np.unique(episodes.group)) < FEWEST_GROUPS:
+        raise CreditEnvsError(
+            f"groups: one alone does not show how gradients spread, expected at least {FEWEST_GROUPS}"
+        )
     played = replay(stage.table, stage.rung.policy, seed, episodes)
     own_rollouts = not is_fixed(episodes, stage.groups)
     fixed = stage.sampler(seed).groups(stage.groups, GROUP_SIZE) if own_rollouts else played
