@@ -179,14 +179,13 @@ def run(
     """
     out = Run()
     chosen = list(range(board.seeds)) if seeds is None else list(seeds)
-    total, done = len(board.environments) * len(board.levels) * len(chosen), 0
+    total, done = len(board.environments) * (1 if board.strayed else len(board.levels)) * len(chosen), 0
     for environment in board.environments:
         for stage in scoring.stages(environment, tables[environment], board):
             groups, budget = stage.groups, stage.budget if method.form == "sampler" else board.budget
             if method.form == "batch" and method.sub_track == "open":
-                probe, cost = play(room, method, stage, _PROBE_SEED, board.budget, scoring.FEWEST_GROUPS)
+                _, cost = play(room, method, stage, _PROBE_SEED, board.budget, scoring.FEWEST_GROUPS)
                 groups = max(scoring.FEWEST_GROUPS, int(board.budget * scoring.FEWEST_GROUPS // cost["env_steps"]))
-                del probe
             for seed in chosen:
                 cell = Cell(environment, stage.rung.name, seed)
                 out.cells[cell], out.spent[cell] = play(room, method, stage, seed, budget, groups)

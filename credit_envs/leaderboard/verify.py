@@ -4,7 +4,7 @@ form          the folder or archive holds the files it should, of bounded size, 
 board         suite, track, seeds and cells are complete, each exactly once
 tables        the fingerprints are those of the tables that are built here
 replay        every action is found again, bit for bit, and rollouts end where the records say (estimators)
-spending      what was spent is no less than what the records show to have been drawn, and within the budget
+spending      what was spent is no less than what the records show to have been drawn (learners: within the budget)
 scores        every score is computed anew from the oracle and is what the manifest states
 re-run        the code, in a confined process without an oracle, gives the same records again
 strayed       code that reads the policy's own probabilities does not fall behind where they say nothing (estimators)
