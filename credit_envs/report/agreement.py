@@ -15,7 +15,7 @@ from credit_envs.evaluation.summary import Interval
 from credit_envs.report.markdown import row
 from credit_envs.training.results import Learning
 
-_RESAMPLES = 1000
+_RESAMPLES = 2000
 _BOUGHT = ("vineppo", "mcts_prm", "agent_q")
 """Agents that pay for continuations or searches."""
 _PAIRS = ("agent_prm", "agent_q", "inverse_prm")
@@ -86,26 +86,26 @@ def correlation(pairs: Pairs, within: bool, seed: int = 0, resamples: int = _RES
     if len(places) < 2:
         return Interval(float("nan"), float("nan"), float("nan"))
 
-    def once(chosen: Sequence[str], redraw: bool) -> float:
-        values, credit, out = [], [], []
-        for place in chosen:
-            own = [pairs.speeds[i] for i in where[place]]
-            mean = [float((s[rng.integers(0, len(s), len(s))] if redraw else s).mean()) for s in own]
-            if within:
-                out.append(_rank(pairs.credit[where[place]], np.array(mean)))
-            values += mean
-            credit += pairs.credit[where[place]].tolist()
-        return float(np.nanmean(out)) if within else _rank(np.array(credit), np.array(values))
+    redrawn = np.stack([x[rng.integers(0, len(x), (resamples, len(x)))].mean(axis=1) for x in pairs.speeds], axis=1)
+    speeds = np.concatenate([[[x.mean() for x in pairs.speeds]], redrawn])
+    chosen = np.concatenate([[np.arange(len(places))], rng.integers(0, len(places), (resamples, len(places)))])
+    if within:
+        each = np.stack([_rank(pairs.credit[where[place]], speeds[:, where[place]]) for place in places], axis=1)
+        drawn = np.nanmean(np.take_along_axis(each, chosen, axis=1), axis=1)
+    else:
+        picked = [np.concatenate([where[places[i]] for i in own]) for own in chosen]
+        drawn = np.array(
+            [_rank(pairs.credit[rows], speed[None, rows])[0] for rows, speed in zip(picked, speeds, strict=True)]
+        )
+    low, high = np.nanquantile(drawn[1:], [0.025, 0.975])
+    return Interval(float(drawn[0]), float(low), float(high))
 
-    drawn = [once([places[i] for i in rng.integers(0, len(places), len(places))], True) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Interval(once(places, False), float(low), float(high))
 
-
-def _rank(x: Floats, y: Floats) -> float:
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+def _rank(x: Floats, y: Floats) -> Floats:
+    """Returns Spearman's correlation of x ``[n]`` with each row of y ``[R, n]``, NaN where either doesn't vary; ``[R]``."""
+    ranks = [stats.rankdata(values, axis=-1) - (len(x) + 1) / 2 for values in (x, y)]
+    norm = np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum(axis=1))
+    return np.asarray(np.divide(ranks[1] @ ranks[0], norm, out=np.full(len(y), np.nan), where=norm > 0))
 
 
 def section(found: Sequence[Learning], scores: Mapping[str, Any]) -> list[str]:
