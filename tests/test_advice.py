@@ -94,6 +94,15 @@ def test_noise_of_a_coin():
     assert (found.J, found.J_optimal, found.choices, found.steps) == (0.5, 1, 2, 1)
 
 
+def test_what_was_not_seen_is_not_called_quiet():
+    """Sums is won once in 8,000 uniform rollouts: no group differs, and that is no reason to call GRPO free of noise."""
+    found = situation(make_table("Sums"))
+    assert found.informative == 0
+    assert found.noise == float("inf")
+    assert np.isfinite(rule.features(found)).all()
+    assert "no group has a success" in [reason.name for reason in reasons(found, 20_000)]
+
+
 def test_bad_input():
     table = make_table("Chat")
     for given, message in (({"skill": 2}, "skill=2"), ({"group_size": 1}, "group_size=1"), ({"seed": -1}, "seed=-1")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, isfinite
 
 import numpy as np
 
@@ -21,7 +21,8 @@ def page() -> str:
     """Returns the page as Markdown."""
     known = cells()
     families = list(dict.fromkeys(cell.family for cell in known))
-    new = [family for family in families if family not in CHOSEN_ON]
+    old = {name.partition("?")[0] for name in CHOSEN_ON}
+    new = [family for family in families if family not in old]
     parts = [
         _HEAD.format(cells=len(known), environments=len({c.environment for c in known}), families=len(families)),
         _short(known),
@@ -48,6 +49,8 @@ def _short(known: Sequence[Cell]) -> str:
     others = [c for c in known if c not in biased]
     seldom = [c for c in known if c.situation.informative < _HALF]
 
+    below = sum(c.worth["simulator"]["anchor_graph"].value < 1 for c in biased)
+
     def span(of: Sequence[Cell]) -> str:
         values = sorted(c.worth["simulator"]["anchor_graph"].value for c in of)
         return f"{number(values[0])} to {number(values[-1])}" if values else "–"
@@ -65,7 +68,8 @@ def _short(known: Sequence[Cell]) -> str:
         "first.",
         f"* **Values of anchors fail where they are wrong and there is enough data for it to matter**: graph cosine below "
         f"{_BIASED} and the budget at least twice *noise*. In the {len(biased)} cells like that anchor_graph was worth "
-        f"{span(biased)}, in the other {len(others)} {span(others)}. (The two thresholds were chosen after looking.)",
+        f"{span(biased)} ({below} of them below 1), in the other {len(others)} {span(others)}. (The two thresholds were "
+        "chosen after looking at the first 45 cells.)",
     ]
     return "\n".join([said[0], "", *said[1:]])
 
@@ -124,8 +128,8 @@ def _regrets(new: Sequence[str]) -> list[str]:
     out = []
     if new:
         out.append(
-            f"**Held out**: fitted to the {len(CHOSEN_ON)} families on which the rule was chosen, tested on "
-            f"{len(new)} that were measured afterwards ({', '.join(short(name) for name in new)})."
+            f"**Held out**: fitted to the {len(CHOSEN_ON)} environments on which the rule was chosen, tested on "
+            f"{len(new)} families that were measured afterwards ({', '.join(short(name) for name in new)})."
         )
         out.append(_table([(price, regrets(price, lambda family: family in new, held_out=True)) for price in PRICES]))
     out.append("**Leaving one family out**: fitted to all others, tested on it, over all families.")
@@ -167,7 +171,7 @@ def _policy(cell: Cell) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if value != value else f"{value:,.3g}"
+    return f"{value:,.3g}" if isfinite(value) else "–"
 
 
 _HEAD = """# Which method?
@@ -189,7 +193,7 @@ on one environment takes about a minute, and `advise` ends with that command. Ad
 real tasks whose dials you can estimate."""
 
 _BEST = """*Noise*: groups at which GRPO's signal equals its noise. *Ceiling*: what the exact advantage is worth on the same
-rollouts. Then the two best under each price list."""
+rollouts. Then the two best under each price list. –: no group that was drawn had returns that differ."""
 
 _DECIDES = "Geometric means over cells, split by one measured number at a time."
 

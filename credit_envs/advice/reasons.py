@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite, isnan
 
 from credit_envs.advice.situation import Situation
 
@@ -87,7 +87,7 @@ def _too_little_signal(found: Situation, budget: int) -> Iterator[Reason]:
             if few
             else f"{larger}dropping such groups (dapo), harder tasks",
         )
-    if not isnan(found.noise) and groups < found.noise:
+    if isfinite(found.noise) and groups < found.noise:
         yield Reason(
             "budget too small" if found.steps < 50 else "horizon too long for the budget",
             f"{budget:,} steps are {groups:.0f} groups of {found.steps:.0f}-step rollouts; GRPO's signal equals its noise at "

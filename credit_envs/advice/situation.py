@@ -19,6 +19,7 @@ What groups of rollouts show is drawn: how often their returns differ, and how n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class Situation:
         informative_error: its standard error.
         success: share of the rollouts that come at least half of the way from uniform to optimal return.
         noise: groups at which the signal in GRPO's mean gradient equals its noise, E‖g − g*‖² / ‖g*‖² of one group; NaN where
-            the exact gradient is zero.
+            the exact gradient is zero, infinite where no group that was drawn has returns that differ.
         ceiling: GRPO-equivalents of the exact advantage on the same rollouts.
         choices: mean number of admissible actions per step.
     """
@@ -138,8 +139,10 @@ def situation(table: TabularMDP, skill: float = 0.0, group_size: int = 8, seed: 
     sampler = Sampler(table, policy, seed)
     sample = sampler.groups(groups, group_size)
     grouped = sample.trajectories.returns.view(groups, group_size).numpy()
-    noise = {name: _noise(sampler, sample, name) for name in ("rloo", CEILING)}
     differ = float((np.ptp(grouped, axis=1) > _TIE).mean())
+    noise = {name: _noise(sampler, sample, name) for name in ("rloo", CEILING)}
+    if differ == 0 and not isnan(noise["rloo"]):  # the sample says nothing of what it has not seen
+        noise = {"rloo": float("inf"), CEILING: float("nan")}
     half = (uniform_return + found["J_optimal"]) / 2
     return Situation(
         name=table.name,

@@ -136,4 +136,4 @@ def _rows(found: Situation, budget: int) -> list[tuple[str, str, str]]:
         ("step cosine", f"{found.step_cosine:.3g}", "GiGPO's step term: the same"),
         ("picture", f"{found.perception_gap:.3g}", "return that the best player loses without the picture"),
     ]
-    return [row for row in shown if row[1] != "nan"]
+    return [row for row in shown if row[1] not in ("nan", "inf")]

@@ -107,7 +107,8 @@ def index() -> str:
         "first: [what they are worth](../../algorithms.md).",
         "",
         f"*Status.* {_STATUS} A number of tests stands beside it where it was counted. *Worth*: GRPO-equivalents per "
-        "environment step / per trained step, geometric mean over the cells of [one sweep of all](../../algorithms.md); of a plan or reward model that of the "
+        "environment step / per trained step, geometric mean over the cells of [one sweep of all](../../algorithms.md); of a "
+        "plan or reward model that of the "
         "first recipe with it. – where it was not measured by itself.",
         "",
     ]

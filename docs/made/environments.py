@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -188,8 +189,8 @@ def learner(entry: registry.Entry) -> list[str]:
         shown = [
             "uniform" if cell.skill == 0 else f"{cell.skill:.0%}",
             f"{here.informative:.0%}",
-            f"{here.noise:,.3g}",
-            f"{here.ceiling:.3g}",
+            f"{here.noise:,.3g}" if isfinite(here.noise) else "–",
+            f"{here.ceiling:.3g}" if isfinite(here.ceiling) else "–",
             f"{here.graph_cosine:.2f}",
             f"{here.step_cosine:.2f}",
         ]
