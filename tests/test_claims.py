@@ -243,7 +243,7 @@ def test_the_page_says_what_the_data_say(tmp_path):
     text = write_claims(tmp_path).read_text()
     assert "◐ depends" in text
     assert "supported: gigpo > ppo, final<br>contradicted: ppo > gigpo, final" in text
-    assert "0.50 [0.50, 0.50]" in text
+    assert "0.500 [0.500, 0.500]" in text
     assert not any(line.startswith("%") for line in text.splitlines())  # Sphinx would drop it
     assert "1 depend on" in ledger_section(json.loads(path.read_text()))
 

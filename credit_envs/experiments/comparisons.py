@@ -162,7 +162,10 @@ def ratio(test: Test, cell: Cell, found: Mapping[str, Any], draw: Ints) -> Float
 
     # fmax leaves out what is worth nothing.
     out = _log_ratio(worth(test.first), np.fmax.reduce([worth(name) for name in others]) * test.factor)
-    return out - _log_ratio(*map(worth, test.against)) if test.against else out
+    if not test.against:
+        return out
+    gain = out - _log_ratio(*map(worth, test.against))
+    return np.where(np.isfinite(gain), gain, np.nan)  # a gain over nothing says nothing
 
 
 def _log_ratio(first: Floats, second: Floats) -> Floats:

@@ -121,13 +121,18 @@ def _glance(rows: Sequence[Mapping[str, Any]]) -> str:
     body = []
     for row in rows:
         first = row["tests"][0]
-        effect = f"{span(first['effect'])}{_UNITS[first['unit']]}" if first["cells"] else "–"
+        effect = _effect(first)
         link = f"[{row['claim']}](#{row['name'].replace('_', '-')})"
         verdict = f"**{_SIGNS[row['verdict']]}**"
         if row.get("first_look", row["verdict"]) != row["verdict"]:
             verdict += f"<br>(first look: {row['first_look']})"
         body.append([verdict, link, row["source"], effect, _condition(row)])
-    return table(("verdict", "claim", "who says it", "effect", "where"), body)
+    return table(("verdict", "claim", "who says it", "effect, first test", "where"), body)
+
+
+def _effect(test: Mapping[str, Any]) -> str:
+    unit = _UNITS[test["unit"]]
+    return span(test["effect"], 2 if unit.startswith(" ×") else 3) + unit
 
 
 def _condition(row: Mapping[str, Any]) -> str:
@@ -181,8 +186,6 @@ def _full(row: Mapping[str, Any]) -> str:
     for test in row["tests"]:
         nothing = f"{test['nothing']} of {len(test['cells'])} places: one is worth nothing" if test["nothing"] else ""
         where = "; ".join(part for part in (_where(test), nothing) if part)
-        body.append(
-            [test["test"], test["verdict"], f"{span(test['effect'])}{_UNITS[test['unit']]}", str(test["seeds"]), where]
-        )
+        body.append([test["test"], test["verdict"], _effect(test), str(test["seeds"]), where])
     lines.append(table(("test", "verdict", "effect, 95 %", "seeds", "where"), body))
     return "\n".join(lines)
