@@ -1,6 +1,7 @@
 """Granularity: signals at any grain are what they say; the surface, its tests and the plan's rules find what was put in."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -319,9 +320,13 @@ def test_learning_speed_is_held_against_the_surface():
     assert told["mc"]["points"] == 12
     sides = {row["side"]: row for row in speed.contrasts(found)}
     assert sides["finer"]["pairs"] == 6
-    assert sides["coarser"]["speed"].value == pytest.approx((0.9 - 2.0) / 4)
-    assert sides["finer"]["speed"].high < 0
+    assert sides["coarser"]["speed"][0] == pytest.approx((0.9 - 2.0) / 4)
+    assert sides["finer"]["speed"][2] < 0
     assert all(row["fastest"] == "4" and row["agreement"] == 1 for row in speed.fastest(found))
+    net = [dataclasses.replace(one, task="Charts network", dependence=one.final) for one in found[:2]]
+    assert [row["dependence"][0] for row in speed.shortcuts([*found, *net])] == [float(one.final.mean()) for one in net]
+    assert speed.contrasts(speed.tabular([*found, *net])) == speed.contrasts(found)
+    json.dumps([speed.contrasts(found), speed.fastest(found), speed.shortcuts(net)])
     worse = [_learnt(8, [0.9, 0.9, 0.9]), _learnt(4, [0.5, 0.5, 0.5], alarms=("spread",))]
     (row,) = speed.fastest(worse)
     assert (row["fastest"], row["agreement"], row["unit"]) == ("8", 0, "4")

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from credit_envs.arrays import Floats
-from credit_envs.evaluation import Interval
 from credit_envs.experiments.cells import Sweep
 from credit_envs.experiments.dataset import finished
 from credit_envs.experiments.surface import predicted_grain
@@ -123,7 +122,7 @@ def shortcuts(found: Sequence[Learnt], seed: int = 0) -> list[dict[str, Any]]:
             for name in ("speed", "final", "dependence"):
                 values = getattr(one, name)
                 drawn = values[rng.integers(0, values.size, (_RESAMPLES, values.size))].mean(axis=1)
-                row[name] = Interval(float(values.mean()), *(float(x) for x in np.quantile(drawn, [0.025, 0.975])))
+                row[name] = _interval(values.mean(), drawn)
             out.append({**row, "alarms": " ".join(one.alarms)})
     return out
 
@@ -172,7 +171,7 @@ def fastest(found: Sequence[Learnt], seed: int = 0) -> list[dict[str, Any]]:
         agree = float("nan") if unit is None else float((drawn[unit] >= drawn.max(axis=0) - 1e-12).mean())
         row = {"place": place, "family": family, "unit": _unit(own[0]), "fastest": own[best].grain, "agreement": agree}
         row["speed"] = float(speed[best].mean())
-        if row["speed"] < _NOTHING:
+        if speed[best].mean() < _NOTHING:
             row["agreement"] = float("nan")
         row["speed at the unit"] = float("nan") if unit is None else float(speed[unit].mean())
         out.append(row)
@@ -232,7 +231,7 @@ def _rank(grain: str) -> float:
     return float(grain) if grain.isdecimal() else 1e6 * (1 + _ORDER.index(grain))
 
 
-def _difference(places: Sequence[Sequence[tuple[Learnt, Learnt]]], name: str, rng: np.random.Generator) -> Interval:
+def _difference(places: Sequence[Sequence[tuple[Learnt, Learnt]]], name: str, rng: np.random.Generator) -> list[float]:
     """Mean over pairs of (one − unit); places are redrawn, and learners, the same ones for both."""
 
     def mean(chosen: Sequence[int], redraw: bool) -> float:
@@ -244,5 +243,9 @@ def _difference(places: Sequence[Sequence[tuple[Learnt, Learnt]]], name: str, rn
         return float(np.mean(out))
 
     drawn = [mean(rng.integers(0, len(places), len(places)).tolist(), True) for _ in range(_RESAMPLES)]
+    return _interval(mean(range(len(places)), False), drawn)
+
+
+def _interval(value: float, drawn: Sequence[float] | Floats) -> list[float]:
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(mean(range(len(places)), False), float(low), float(high))
+    return [float(value), float(low), float(high)]
