@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -78,7 +79,8 @@ def grade(
     if csv_ is not None:
         write_atomically(csv_, _table(grades).encode())
     if json_:
-        print(json.dumps([{**asdict(one), "points": one.points, "of": one.of} for one in grades], indent=2))
+        shown = [_plain({**asdict(one), "points": one.points, "of": one.of}) for one in grades]
+        print(json.dumps(shown, indent=2, allow_nan=False))
     elif len(grades) == 1:
         _print(grades[0])
     else:
@@ -118,6 +120,15 @@ def _write_template(name: str) -> int:
     write_atomically(target, (_TEMPLATES / f"{name}.py").read_bytes())
     print(f"{target}: fill in `estimate`, then credit-envs grade {target}")
     return 0
+
+
+def _plain(value: Any) -> Any:
+    """Turns numbers that JSON does not have (what is worth nothing has no figure) into null."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(grades: Sequence[Any]) -> str:

@@ -149,6 +149,20 @@ SIGN = Slip(
 )
 """A slip of every assignment."""
 
+BATCH = Slip(
+    "baseline over the whole batch",
+    {"among": "batch"},
+    "The baseline is taken over the whole batch, not over the rollout's group. Groups start from different places; a hard "
+    "start then looks like bad play.",
+)
+NEIGHBOURS = Slip(
+    "groups by position",
+    {"among": "neighbours"},
+    "Rollouts are grouped by where they stand in the batch (a reshape?). Groups need not stand side by side, nor be equally "
+    "large: `batch.group` says who belongs together.",
+)
+"""Slips of every assignment whose baseline is a group's."""
+
 
 def discounts(right: float, keeps: float = 0.4) -> tuple[Slip, ...]:
     """Returns the slips of using another discount than the right one."""

@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 
 from credit_envs.sampling.trajectories import Trajectories
-from credit_envs.teaching.assignments.assignment import SIGN, Assignment, Slip, above, discounts, owners, paid
+from credit_envs.teaching.assignments.assignment import (
+    BATCH,
+    NEIGHBOURS,
+    SIGN,
+    Assignment,
+    Slip,
+    above,
+    discounts,
+    owners,
+    paid,
+)
 
 
 def credit(
@@ -75,18 +85,8 @@ ASSIGNMENT = Assignment(
             "groups by how much their returns vary, and the gradient is no longer unbiased.",
             0.5,
         ),
-        Slip(
-            "baseline over the whole batch",
-            {"among": "batch"},
-            "The baseline is taken over the whole batch, not over the rollout's group. Groups start from different "
-            "places; a hard start then looks like bad play.",
-        ),
-        Slip(
-            "groups by position",
-            {"among": "neighbours"},
-            "Rollouts are grouped by where they stand in the batch (a reshape?). Groups need not stand side by "
-            "side, nor be equally large: `batch.group` says who belongs together.",
-        ),
+        BATCH,
+        NEIGHBOURS,
         Slip(
             "baseline over steps",
             {"baseline": "steps"},

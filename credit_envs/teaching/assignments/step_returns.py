@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 
 from credit_envs.sampling.trajectories import Trajectories
-from credit_envs.teaching.assignments.assignment import SIGN, Assignment, Slip, above, discounts, owners, paid
+from credit_envs.teaching.assignments.assignment import (
+    BATCH,
+    NEIGHBOURS,
+    SIGN,
+    Assignment,
+    Slip,
+    above,
+    discounts,
+    owners,
+    paid,
+)
 
 GAMMA = 0.95
 """The discount of the assignment, and of the environments on which it is graded."""
@@ -85,18 +95,8 @@ ASSIGNMENT = Assignment(
             "action is responsible for; compare each step with the same step of the other rollouts.",
             0.4,
         ),
-        Slip(
-            "baseline over the whole batch",
-            {"among": "batch"},
-            "The baseline is taken over all groups at once. Groups start from different places; compare within "
-            "`batch.group`.",
-        ),
-        Slip(
-            "groups by position",
-            {"among": "neighbours"},
-            "Rollouts are grouped by where they stand in the batch (a reshape?). `batch.group` says who belongs "
-            "together.",
-        ),
+        BATCH,
+        NEIGHBOURS,
         Slip(
             "ended rollouts left out",
             {"running": True},
