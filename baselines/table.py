@@ -61,6 +61,13 @@ def page(found: Sequence[Learning], agents: Sequence[Learning] = ()) -> str:
     order = {registry.canonical(name): i for i, name in enumerate(registry.suite("core-v0"))}
     places = sorted({one.environment for one in found}, key=lambda name: (order.get(name, len(order)), name))
     lines = [HEAD]
+    there = {(one.environment, one.agent) for one in found}
+    lacking = [place for place in places if not {(place, "ppo"), (place, "maskable_ppo")} & there]
+    if lacking:
+        names = ", ".join(place.removeprefix("credit/") for place in lacking)
+        lines += [f"**Not run yet.** Neither PPO nor MaskablePPO on {names}.", ""]
+    if not any(agent == "recurrent_ppo" for _, agent in there):
+        lines += ["No results of RecurrentPPO are kept yet; `run.py` trains it.", ""]
     for place in places:
         here = [one for one in found if one.environment == place]
         lines += [*_environment(here, [one for one in agents if one.environment == place]), ""]
