@@ -24,10 +24,8 @@ Figures = Mapping[str, Sequence[float]]
 KINDS: Mapping[str, str] = {
     "learn": "trials_learn",
     "grained": "trials_grain",
-    **dict.fromkeys(
-        ("bootstrapped", "curriculum", "overhead", "sized", "watched", "watermark", "windows"), "trials_loops"
-    ),
-    **dict.fromkeys(("critique", "dependence", "experts"), "trials_networks"),
+    **dict.fromkeys(("bootstrapped", "curriculum", "overhead", "watched", "watermark", "windows"), "trials_loops"),
+    **dict.fromkeys(("critique", "dependence", "experts", "sized"), "trials_networks"),
 }
 """Kind → the module of this room that has the function of this name; modules are loaded when a trial runs."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,13 +26,11 @@ from credit_envs.oracle.evaluation import expected_return
 from credit_envs.oracle.policy import uniform
 from credit_envs.plans.klong import klong
 from credit_envs.plans.uncertainty import uncertainty
-from credit_envs.policies import make_policy
-from credit_envs.policies.network import Network
 from credit_envs.policies.tabular import Tabular
 from credit_envs.rewards.bootstrap import bootstrap
 from credit_envs.rewards.information import answer_probability, gains
 from credit_envs.sampling.sampler import Sampler
-from credit_envs.sampling.trajectories import Sample, Trajectories
+from credit_envs.sampling.trajectories import Sample
 from credit_envs.table.build import union
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.training import Options, Run, results
@@ -87,22 +84,6 @@ def trained(
 def told(curve: results.Learning) -> dict[str, list[float]]:
     """Returns ``final`` and ``speed`` of a curve."""
     return {"final": curve.final.tolist(), "speed": curve.speed.tolist()}
-
-
-def sized(environment: str, seeds: range, estimator: str, budget: int, log2_width: int, groups: int = 8) -> Figures:
-    """Trains a network of one hidden width with GRPO's or GiGPO's credit, on the view that suits the environment."""
-    table = registry.make_table(environment)
-    shown = registry.parse(environment)[0].observation
-    policy = make_policy("mlp", table, len(seeds), seeds.start, None, shown)
-    assert isinstance(policy, Network)
-    policy = Network(table, len(seeds), seeds.start, view=policy.encoder.view, width=2**log2_width)
-    estimate: Callable[[Trajectories], Tensor] = dr_grpo
-    if estimator == "gigpo":
-        estimate = functools.partial(gigpo, gamma=1.0)
-    _, curve = trained(
-        table, environment, seeds, budget, lambda _, s: estimate(s.trajectories), player=policy, groups=groups, lr=0.005
-    )
-    return told(curve)
 
 
 def watched(
@@ -270,11 +251,11 @@ def overhead(environment: str, seeds: range, policy: str, updates: int = 12, gro
 
         def credit(_: Run, sample: Sample, spent: list[Any] = spent) -> Tensor:
             start = time.perf_counter()
-            flat = grpo(sample.trajectories)
+            grpo(sample.trajectories)
             middle = time.perf_counter()
             found = gigpo(sample.trajectories)
             spent.append((middle - start, time.perf_counter() - middle, 0.0))
-            return found if flat is not None else flat
+            return found
 
         def after(_: Run, __: Sample, spent: list[Any] = spent, began: list[float] = began) -> None:
             now = time.perf_counter()
@@ -282,10 +263,8 @@ def overhead(environment: str, seeds: range, policy: str, updates: int = 12, gro
             began[0] = now
 
         budget = updates * groups * 8 * table.horizon
-        with np.errstate(all="ignore"):
-            trained(
-                table, environment, range(seed, seed + 1), budget, credit, after=after, groups=groups, policy=policy
-            )
+        one = range(seed, seed + 1)
+        trained(table, environment, one, budget, credit, after=after, groups=groups, policy=policy)
         plain, step, whole = np.median(np.array(spent[1:]), axis=0)
         out.append((step - plain) / (whole - plain))
     return {"share": out}

@@ -18,6 +18,7 @@ from credit_envs.experiments.trials_learn import apart
 from credit_envs.experiments.trials_loops import told, trained
 from credit_envs.oracle.evaluation import expected_return
 from credit_envs.plans.gc_rl import gc_rl
+from credit_envs.policies.features import default_view
 from credit_envs.policies.network import Network
 from credit_envs.policies.phase import Phase
 from credit_envs.policies.routing import balance, diversity, switches, switching, temperature
@@ -78,6 +79,18 @@ def alone(table: TabularMDP, wanted: Any) -> TabularMDP:
     """Returns a table that starts in some of its contexts only, bool ``[contexts]``."""
     probability = np.where(wanted, table.start_probability, 0.0)
     return dataclasses.replace(table, start_probability=probability / probability.sum(), allow_unreachable=True)
+
+
+def sized(environment: str, seeds: range, estimator: str, budget: int, log2_width: int, groups: int = 8) -> Figures:
+    """Trains a network of one hidden width with GRPO's or GiGPO's credit, on the view that suits the environment."""
+    table = registry.make_table(environment)
+    view = default_view(table, registry.parse(environment)[0].observation)
+    network = Network(table, len(seeds), seeds.start, view=view, width=2**log2_width)
+
+    def credit(_: Run, sample: Sample) -> Tensor:
+        return dr_grpo(sample.trajectories) if estimator == "grpo" else gigpo(sample.trajectories, gamma=1.0)
+
+    return told(trained(table, environment, seeds, budget, credit, player=network, groups=groups, lr=0.005)[1])
 
 
 def experts(
@@ -148,7 +161,6 @@ def dependence(environment: str, seeds: range, budget: int, share: float = 0.25,
         table, environment, seeds, budget, lambda _, s: dr_grpo(s.trajectories), groups=groups, policy="fusion"
     )
     network: Any = run.policy
-    assert isinstance(network, Network)
     out: dict[str, list[float]] = {"final": curve.final.tolist()}
     visual = torch.from_numpy(table.labels["visual"].copy())
     sampler = run.sampler
