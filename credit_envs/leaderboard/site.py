@@ -97,7 +97,8 @@ def _index(shown: Sequence[Standing], waiting: Sequence[str], places: Mapping[st
         tag("p", text(_ABOUT)),
         filters(*choices, choice("Reads the policy", "reads", ["no", "yes"]), what="entries"),
     ]
-    for track, suite in dict.fromkeys((one.manifest.track, one.manifest.suite) for one in shown):
+    sections = {(one.manifest.track, one.manifest.suite) for one in shown}
+    for track, suite in sorted(sections, key=lambda one: (one[0], -len(board(one[1]).environments), one[1])):
         here = [one for one in shown if (one.manifest.track, one.manifest.suite) == (track, suite)]
         parts.append(
             tag("section", tag("h2", text(f"{track.capitalize()} track, {suite}")), *_section(track, suite, here))
