@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from credit_envs import make_table
 from credit_envs.cli import main
 from credit_envs.credit import gigpo as library_gigpo
 from credit_envs.credit import grpo as library_grpo
@@ -17,6 +18,7 @@ from credit_envs.teaching import Mistake, Question, check, judge
 from credit_envs.teaching import submission as handed
 from credit_envs.teaching.assignments import ASSIGNMENTS
 from credit_envs.teaching.grade import MEMORY, POINTS, grade
+from credit_envs.teaching.learning import learn
 from credit_envs.teaching.recognise import recognise
 from credit_envs.teaching.scenes import scenes
 
@@ -253,3 +255,22 @@ def test_bad_input_ends_in_one_line(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["grade", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# -- the notebooks' training loop ------------------------------------------------------------------------------------
+
+
+def test_the_small_loop_learns_and_says_how():
+    table = make_table("Pivots", length=2, fillers=0)
+    runs = [
+        learn(table, lambda batch, _: library_grpo.grpo(batch), updates=15, rate=3.0, seed=seed) for seed in (0, 0, 1)
+    ]
+    first = runs[0]
+    assert first["J"][0] == pytest.approx(1 / 9)  # uniform play
+    assert first["entropy"][0] == pytest.approx(np.log(3))
+    assert first["J"][-1] > 0.8
+    assert first["steps"].tolist() == [64.0 * i for i in range(16)]  # 4 groups of 8 rollouts of 2 steps
+    assert all(np.array_equal(first[name], runs[1][name]) for name in first)
+    assert not np.array_equal(first["J"], runs[2]["J"])
+    with pytest.raises(CreditEnvsError, match="rate"):
+        learn(table, lambda batch, _: batch.reward, updates=1, rate=0.0, seed=0)
