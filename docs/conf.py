@@ -60,4 +60,5 @@ def setup(app):
     for name, content in notebooks():
         (HERE / "_generated" / "course" / name).write_text(content, encoding="utf-8")
     app.connect("autodoc-process-docstring", autodoc.ready)
+    app.connect("autodoc-skip-member", autodoc.skip)
     app.add_html_math_renderer("mathml", (formulas.inline, None), (formulas.block, None))

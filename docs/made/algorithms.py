@@ -190,7 +190,7 @@ def page(module: ModuleType, pieces: list[Piece]) -> str:
     asked = dict.fromkeys(need for piece in pieces for need in piece.needs)
     lines += ["", _STATUS, ""]
     lines += [f"- *{need}*: {markdown(NEEDS[need])}" for need in asked if need in NEEDS]
-    sources = dict.fromkeys(piece.source for piece in pieces if piece.source)
+    sources = dict.fromkeys(part for piece in pieces for part in piece.source.split("; ") if part)
     lines += ["", "Sources: " + "; ".join(markdown(one) for one in sources) + "." if sources else ""]
     own = {piece.name for piece in pieces}
     using = [name for name, parts in PRESETS.items() if own & set(parts.split("+"))]

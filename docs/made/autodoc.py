@@ -13,6 +13,11 @@ def ready(_app, what, _name, _object, _options, lines):
         lines[:] = _literal(lines)
 
 
+def skip(_app, _what, _name, thing, skipped, _options):
+    """Leaves out the fields of named tuples: what they are stands in their class's docstring."""
+    return True if (getattr(thing, "__doc__", None) or "").startswith("Alias for field number") else skipped
+
+
 def _bars(line):
     """Escapes the bars outside code, so that none of them asks for a substitution."""
     parts = line.split("``")
