@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,15 +254,18 @@ def test_the_page_says_what_the_data_say(tmp_path):
     assert (again["verdict"], again["first_look"]) == ("supported", "depends")
 
 
-def test_the_ledger_in_the_docs_is_the_one_of_the_claims():
-    from pathlib import Path
-
-    rows = json.loads((Path(__file__).parents[1] / "docs" / "data" / "ledger.json").read_text())
+def test_the_ledger_in_the_docs_is_the_one_of_the_claims(tmp_path):
+    docs = Path(__file__).parents[1] / "docs"
+    rows = json.loads((docs / "data" / "ledger.json").read_text())
     assert [row["name"] for row in rows] == [one.name for one in CLAIMS]
     for row in rows:
         one = claim(row["name"])
         assert (row["claim"], row["refuted_by"]) == (one.claim, one.refuted_by), row["name"]
         assert [test["test"] for test in row["tests"]] == [test.words for test in one.tests], row["name"]
+        assert all(test["cells"] for test in row["tests"]), row["name"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ledger.json").write_bytes((docs / "data" / "ledger.json").read_bytes())
+    assert write_claims(tmp_path).read_text() == (docs / "claims.md").read_text()
 
 
 def test_every_claim_is_an_experiment():
