@@ -300,7 +300,7 @@ def _check_play(table: TabularMDP, steps: int, seed: int) -> None:
     env.reset(seed=seed)
     rollout, t, state = 0, 0, env.state
     for k in range(steps):
-        action, code = int(rng.integers(table.n_actions)), env.snapshot().code
+        action, code = int(rng.integers(table.n_actions)), env.code
         obs, reward, terminated, truncated, _ = env.step(action)
         expected = _replayed(table, seed, rollout, t, state, action, code)
         got = (env.state, reward, terminated, truncated)

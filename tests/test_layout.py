@@ -49,7 +49,17 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("room", ORDER)
 def test_rooms_import_only_what_comes_before_them(room):
     allowed = {*ORDER[: ORDER.index(room) + 1], *SHARED}
-    if room in ("faces", "evaluation", "training", "export", "report", "advice", "leaderboard", "experiments", "teaching"):
+    if room in (
+        "faces",
+        "evaluation",
+        "training",
+        "export",
+        "report",
+        "advice",
+        "leaderboard",
+        "experiments",
+        "teaching",
+    ):
         allowed |= {"registry"}
     for path in (PACKAGE / room).rglob("*.py"):
         assert imports(path) <= allowed, path

@@ -77,6 +77,11 @@ class Game:
         return self._env.snapshot()
 
     @property
+    def code(self) -> int:
+        """Emission code of what is shown."""
+        return self._env.code
+
+    @property
     def value(self) -> float:
         """What optimal play brings from here on."""
         return 0.0 if self.over else float(self._best.V[self.here.t, self.here.state])
@@ -197,9 +202,9 @@ def _show(game: Game, console: Console, advantages: bool) -> None:
     words = game.text
     if picture == "rgb":
         lines = min(_PICTURE_LINES, max(6, console.height - 14))
-        console.print(blocks(render.picture(table, here.state, here.code), console.width, lines))
+        console.print(blocks(render.picture(table, here.state, game.code), console.width, lines))
     elif picture in table.views:
-        drawn = render.words(table, here.state, here.code)
+        drawn = render.words(table, here.state, game.code)
         console.print(drawn, markup=False)
         words = "" if drawn.endswith(words) else words
     if words:

@@ -250,6 +250,11 @@ class TabularEnv(gymnasium.Env[Any, Any]):
         return (self._last if self._node is self._over else self._node).state
 
     @property
+    def code(self) -> int:
+        """Emission code of the observation shown."""
+        return self._code
+
+    @property
     def t(self) -> int:
         """Steps taken in this episode."""
         return self._t

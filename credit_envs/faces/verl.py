@@ -234,7 +234,7 @@ class EnvironmentManager:
         for env, shown, history in zip(self.envs, self._shown, self._history, strict=True):
             turn = Turn(_words(shown), _commands(env), tuple(history), env.t, env.table.horizon, self._images)
             texts.append(self._prompt(turn))
-        codes = [env.snapshot().code or 0 for env in self.envs]
+        codes = [env.code for env in self.envs]
         image = None
         if self._images:
             image = np.stack([picture(env.table, env.state, code) for env, code in zip(self.envs, codes, strict=True)])

@@ -108,7 +108,7 @@ def optimal_episode(table: TabularMDP, seed: int = 0) -> Episode:
     best, even, env = optimal(table), evaluate(table, uniform(table)), TabularEnv(table, "text")
     text, over, steps = str(env.reset(seed=seed)[0]), False, list[Step]()
     while not over:
-        t, state, code = env.t, env.state, env.snapshot().code
+        t, state, code = env.t, env.state, env.code
         actions = table.edge_action[table.edge_start[state] : table.edge_start[state + 1]]
         edges = table.executed_edges(np.full(actions.size, state), actions, np.full(actions.size, code))
         advantages = even.advantage_at(np.full(actions.size, t), np.full(actions.size, state), edges)
