@@ -186,6 +186,10 @@ def test_measured_cells_travel():
     cell = known[0]
     found = advise(situation(make_table(cell.environment), cell.skill))
     assert found.measured is cell
+    plain = make_table("FrozenLake")
+    assert advise(situation(plain)).measured is not None
+    for dial in ({"cue": 0.5}, {"skin_rate": 0.5}):
+        assert advise(situation(make_table("FrozenLake", **dial))).measured is None
 
 
 def test_the_page_is_what_was_measured():
