@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from credit_envs import policies
 from credit_envs.errors import CreditEnvsError
 from credit_envs.evaluation.config import provenance
 from credit_envs.evaluation.providers import Provided
@@ -69,7 +70,11 @@ class Run:
     """
 
     def __init__(
-        self, name: str, options: Options, table: TabularMDP | None = None, policy: Policy | MemoryPolicy | None = None
+        self,
+        name: str,
+        options: Options,
+        table: TabularMDP | None = None,
+        policy: policies.Policy | MemoryPolicy | None = None,
     ) -> None:
         options.check()
         self.name, self.options = name, options
