@@ -50,7 +50,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_theme_options = {"source_edit_link": "", "top_of_page_buttons": []}
 html_show_sourcelink = False
-# Measured pages begin their sections at the third level; a signature that names one of the two Policy classes need not say which.
+# Measured pages begin their sections at the third level; a signature that names a Policy need not say which of the two.
 suppress_warnings = ["myst.header", "ref.python"]
 
 
