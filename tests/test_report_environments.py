@@ -21,15 +21,19 @@ def rows(text):
     return {cells[0]: cells for cells in plain}
 
 
+def section(name):
+    return environments.section(registry.entry(f"credit/{name}-v0"))
+
+
 @pytest.mark.parametrize("name", ["Pivots", "Chat"])
 def test_the_committed_page_is_what_is_measured(name):
     """`credit-envs list --docs docs` writes the page anew."""
-    assert environments.section(name) in PAGE.read_text(encoding="utf-8")
+    assert section(name) in PAGE.read_text(encoding="utf-8")
 
 
 def test_hand_derived_numbers_stand_in_the_page():
     """Pivots under uniform play: a^-n, and 1/a where each pivot pays; a cue that hides all leaves 1/a per step."""
-    found = rows(environments.section("Pivots"))
+    found = rows(section("Pivots"))
     head = found["turned"]
     uniform, best = head.index("J uniform"), head.index("J*")
     assert found["default"][uniform] == f"{3**-4:.3g}"
@@ -64,9 +68,9 @@ def test_settings_go_half_of_the_way_back_until_they_can_be_measured(monkeypatch
 
 
 def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(environments, "FAMILIES", {"Chat": FAMILIES["Chat"]})
+    monkeypatch.setattr(registry, "ENTRIES", (registry.entry("credit/Chat-v0"),))
     assert main(["list", "--docs", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"page: {tmp_path / 'environments.md'}\n"
     text = (tmp_path / "environments.md").read_text(encoding="utf-8")
     assert text.startswith("# Environments")
-    assert environments.section("Chat") in text
+    assert section("Chat") in text
