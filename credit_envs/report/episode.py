@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from credit_envs.arrays import Floats, Ints
+from credit_envs.arrays import AnyArray, Floats, Ints
 from credit_envs.errors import CreditEnvsError
 from credit_envs.faces import render
 from credit_envs.faces.single import TabularEnv
@@ -147,11 +147,17 @@ def episode_picture(episode: Episode, path: Path) -> None:
             plt.close(figure)
 
 
+def cropped(picture: AnyArray) -> AnyArray:
+    """Returns a picture uint8 ``[h, w, 3]`` without the black around it that makes some imported pictures square."""
+    rows, columns = (np.flatnonzero(picture.any(axis=axes)) for axes in ((1, 2), (0, 2)))
+    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if rows.size else picture
+
+
 def _with_moments(plt: Any, episode: Episode) -> Any:
     """Frames above, each with what every action was worth there; all steps below."""
     steps, table = episode.steps, episode.table
     shown = _moments(episode)
-    frames = [render.picture(table, steps[i].state, steps[i].code) for i in shown]
+    frames = [cropped(render.picture(table, steps[i].state, steps[i].code)) for i in shown]
     # A row of wide pictures would be small: they stand in two.
     columns = len(shown) if frames[0].shape[1] <= 1.3 * frames[0].shape[0] else min(2, len(shown))
     rows = -(-len(shown) // columns)

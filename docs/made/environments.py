@@ -6,14 +6,12 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from credit_envs import registry
 from credit_envs.advice import cells
 from credit_envs.cli.inspection import transcript
 from credit_envs.faces import render
 from credit_envs.families import FAMILIES
-from credit_envs.report.episode import Episode, episode_picture, optimal_episode
+from credit_envs.report.episode import Episode, cropped, episode_picture, optimal_episode
 from credit_envs.report.reading import PRICES, number
 from credit_envs.table.mdp import TabularMDP
 from made.autodoc import markdown
@@ -206,12 +204,6 @@ def learner(entry: registry.Entry) -> list[str]:
         f"More, and why a run may fail: `credit-envs advise {entry.id}`, and [which method?](../../which-method.md)",
         "\n".join(rows),
     ]
-
-
-def cropped(picture):
-    """Returns a picture without the black above and below that makes imported pictures square."""
-    lit = np.flatnonzero(picture.any(axis=(1, 2)))
-    return picture[lit[0] : lit[-1] + 1] if lit.size else picture
 
 
 def reach(entry: registry.Entry) -> str:
