@@ -99,11 +99,16 @@ def test_resuming_does_only_what_is_missing(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
-    options = ["--seeds", "12", "--budget", "20000", "--levels", "0", "0.5", "--extra-steps", "80000"]
+    options = ["--seeds", "12", "--budget", "8000", "--levels", "0", "0.5", "--extra-steps", "32000"]
     argv = ["evaluate", "gigpo", "vineppo_k1", "--environments", "Pivots", "FrozenLake", *options]
     command_line = [sys.executable, "-m", "credit_envs", *argv, "--output", "cut", "--jobs", "2"]
     run = subprocess.Popen(
-        command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command_line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background inherit deafness
     )
     cells = folder / "cut" / "cells"
     deadline = time.monotonic() + 120
