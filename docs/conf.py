@@ -21,7 +21,7 @@ copyright = f"2026, {author}"
 version = release = credit_envs.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "made", "data", "_generated/course"]
+exclude_patterns = ["jupyter_execute", ".jupyter_cache", "_build", "made", "data", "_generated/course"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 
