@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit, typeof
 
-from credit_envs.table.draws import BITS, GOLDEN, MIX_1, MIX_2
-
-_GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
-_ONE, _S27, _S30, _S31, _TOP = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(64 - BITS)
+from credit_envs.table.draw_kernel import draw, mix
 
 LANE = np.dtype([("state", np.int32), ("t", np.int32), ("shift", np.int32), ("over", np.int32)])
 """Where one environment stands: state, step, shift of the action names, whether its episode has ended."""
@@ -25,29 +22,16 @@ OUTCOME = np.dtype([("reward", np.float64), ("successor", np.int32), ("terminal"
 """One outcome of an edge."""
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _mix(key: Any, word: Any) -> Any:
-    z = key + _GOLDEN * (np.uint64(word) + _ONE)
-    z = (z ^ (z >> _S30)) * _MIX_1
-    z = (z ^ (z >> _S27)) * _MIX_2
-    return z ^ (z >> _S31)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _draw(key: Any, step: Any) -> Any:
-    return np.int64(_mix(key, step) >> _TOP)
-
-
 @njit(cache=True, nogil=True)
 def _begin(lanes: Any, seeds: Any, i: int, starts: Any, certain: bool) -> None:
     rollout = seeds[i].rollout + 1
     seeds[i].rollout = rollout
     context = 0
     if starts.shape[1] > 1:
-        value = _draw(_mix(_mix(seeds[i].starts, rollout), 0), 0)
+        value = draw(mix(mix(seeds[i].starts, rollout), 0), 0)
         context = np.searchsorted(starts[1], value, side="right")
     if not certain:
-        seeds[i].key = _mix(_mix(seeds[i].outcomes, rollout), 0)
+        seeds[i].key = mix(mix(seeds[i].outcomes, rollout), 0)
     lanes[i].state = starts[0, context]
     lanes[i].t = 0
     lanes[i].over = 0
@@ -144,7 +128,7 @@ def step(
                 if threshold is not None:
                     o, stop = np.uintp(edges[edge].outcome), np.uintp(edges[edge + 1].outcome - 1)
                     if o < stop:
-                        value = _draw(seeds[i].key, t)
+                        value = draw(seeds[i].key, t)
                         while threshold[o] <= value:
                             o += np.uintp(1)
                 following, reward, done = np.int64(outcomes[o].successor), outcomes[o].reward, outcomes[o].terminal != 0

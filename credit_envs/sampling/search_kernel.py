@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from credit_envs.table.draws import BITS, GOLDEN, MIX_1, MIX_2, ONE
+from credit_envs.table.draw_kernel import draw, mix
+from credit_envs.table.draws import ONE
 
 UCT, PUCT, POLICY, AGENT_Q = range(4)
 
@@ -71,9 +72,6 @@ BRANCH = np.dtype(
 """A move at a node: the policy there, sum and mean of the returns through it, the critic's score, how many simulations went
 through it, and the node last made behind it (−1 without)."""
 
-_GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
-_ONE, _S27, _S30, _S31, _TOP = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(64 - BITS)
-
 
 class Rule(NamedTuple):
     """How a tree grows.
@@ -98,19 +96,6 @@ class Rule(NamedTuple):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _mix(key: Any, word: Any) -> Any:
-    z = key + _GOLDEN * (np.uint64(word) + _ONE)
-    z = (z ^ (z >> _S30)) * _MIX_1
-    z = (z ^ (z >> _S27)) * _MIX_2
-    return z ^ (z >> _S31)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _draw(key: Any, step: Any) -> Any:
-    return np.int64(_mix(key, step) >> _TOP)
-
-
-@njit(cache=True, nogil=True, inline="always")
 def _chosen(rows: Any, low: Any, high: Any, value: Any) -> Any:
     """Returns the first row of ``[low, high]`` whose threshold ``play`` lies above the draw."""
     while low < high:
@@ -131,7 +116,7 @@ def _happens(moves: Any, outcomes: Any, move: Any, key: Any, t: Any, certain: An
         low = np.int64(moves[move].outcome)
         n = np.int64(moves[move].outcomes)
     if n > 1:
-        high, value = low + n - 1, _draw(key, 2 * t + 1)
+        high, value = low + n - 1, draw(key, 2 * t + 1)
         while low < high:
             middle = (low + high) >> 1
             if outcomes[middle].threshold <= value:
@@ -150,7 +135,7 @@ def _roll(
     while True:
         low = np.int64(states[state].first)
         n = np.int64(states[state].moves)
-        move = _chosen(moves, low, low + n - 1, _draw(key, 2 * t)) if n > 1 else low
+        move = _chosen(moves, low, low + n - 1, draw(key, 2 * t)) if n > 1 else low
         o = _happens(moves, outcomes, move, key, t, rule.certain)
         reward, ends = affine[t, 0] * outcomes[o].reward + affine[t, 1], outcomes[o].terminal != 0
         state, t = np.int64(outcomes[o].successor), t + 1
@@ -179,7 +164,7 @@ def _open(
     end = begin
     if rule.proposals:
         for i in range(rule.proposals):
-            move = offset + _chosen(moves, low - offset, low - offset + n - 1, _draw(key, PROPOSE + i))
+            move = offset + _chosen(moves, low - offset, low - offset + n - 1, draw(key, PROPOSE + i))
             known = False
             for j in range(begin, end):
                 known |= branches[j].move == move
@@ -231,8 +216,8 @@ def _rank(
     for position in range(n):
         best: Any = -1
         skip: Any = 0
-        if _draw(key, RANK + 2 * position) >= rule.accuracy * ONE:
-            skip = 1 + np.int64(_draw(key, RANK + 2 * position + 1) / ONE * (n - position))
+        if draw(key, RANK + 2 * position) >= rule.accuracy * ONE:
+            skip = 1 + np.int64(draw(key, RANK + 2 * position + 1) / ONE * (n - position))
         for i in range(n):
             if branches[begin + i].score < 0:
                 if skip:
@@ -333,7 +318,7 @@ def grow(
         _make(nodes, 0, here, roots[r, 1], -1, 0.0 if leaf is None else leaf[roots[r, 1], here])
         used, made, steps, chosen, opened = 0, 1, 0, 0, 0
         for simulation in range(simulations):
-            key = _mix(keys[r], simulation)
+            key = mix(keys[r], simulation)
             node: Any = 0
             depth, value = 0, 0.0
             t = roots[r, 1]
@@ -348,7 +333,7 @@ def grow(
                         _rank(states, moves, outcomes, affine, branches, first, used, t, key, rule, critic)
                 if rule.kind == POLICY:
                     low, high = np.int64(nodes[node].begin), np.int64(nodes[node].end) - 1
-                    j = _chosen(branches, low, high, _draw(key, 2 * t))
+                    j = _chosen(branches, low, high, draw(key, 2 * t))
                     chosen += 1
                 else:
                     known = nodes[node].visits + (1 if node or leaf is not None else 0)

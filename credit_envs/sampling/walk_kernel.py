@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from credit_envs.table.draws import BITS, EPISODE, GOLDEN, MIX_1, MIX_2, Purpose
+from credit_envs.table.draw_kernel import draw, mix
+from credit_envs.table.draws import EPISODE, Purpose
 
 STATE_ROWS, LOOK_ROWS, OBS_ROWS = range(3)
 """Which rows a policy's table has: one per state, per look, per observation."""
@@ -19,28 +20,13 @@ STATE_ROWS, LOOK_ROWS, OBS_ROWS = range(3)
 PER_EPISODE, BY_ADMISSIBLE, SIZE, OFFSET = range(4)
 """Columns of the array that describes layers of an emission."""
 
-_GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
-_ONE, _S27, _S30, _S31, _TOP = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(64 - BITS)
 _EPISODE, _NO_KEY, _NO_BRANCH = np.uint64(EPISODE), np.uint64(0), np.int64(0)
 _ACTION, _OUTCOME, _EMISSION = (np.uint64(p) for p in (Purpose.ACTION, Purpose.OUTCOME, Purpose.EMISSION))
 
 
 @njit(cache=True, nogil=True)
-def _mix(key: Any, word: Any) -> Any:
-    z = key + (np.uint64(word) + _ONE) * _GOLDEN
-    z = (z ^ (z >> _S30)) * _MIX_1
-    z = (z ^ (z >> _S27)) * _MIX_2
-    return z ^ (z >> _S31)
-
-
-@njit(cache=True, nogil=True)
 def _stream(seed: Any, purpose: Any, context: Any, rollout: Any, branch: Any) -> Any:
-    return _mix(_mix(_mix(_mix(_mix(_NO_KEY, seed), purpose), context), rollout), branch)
-
-
-@njit(cache=True, nogil=True)
-def _draw(key: Any, step: Any) -> Any:
-    return np.int64(_mix(key, step) >> _TOP)
+    return mix(mix(mix(mix(mix(_NO_KEY, seed), purpose), context), rollout), branch)
 
 
 @njit(cache=True, nogil=True)
@@ -60,13 +46,13 @@ def _emit(
     layers: Any, layer_threshold: Any, admissible: Any, emission_key: Any, episode_key: Any, per_step: Any, t: Any
 ) -> Any:
     code = np.int64(0)
-    step_key = _mix(emission_key, t) if per_step else emission_key
+    step_key = mix(emission_key, t) if per_step else emission_key
     for i in range(layers.shape[0]):
         size = layers[i, SIZE]
         first = layers[i, OFFSET]
         if layers[i, BY_ADMISSIBLE]:
             first += size * admissible
-        value = _draw(episode_key if layers[i, PER_EPISODE] else step_key, i)
+        value = draw(episode_key if layers[i, PER_EPISODE] else step_key, i)
         code = code * size + _select(layer_threshold, first, first + size - 1, value) - first
     return code
 
@@ -76,15 +62,15 @@ def _find(edge_of: Any, edge_action: Any, dense: Any, state: Any, first: Any, ad
     """Returns the edge of an action, −1 where it is inadmissible; edges of a state are sorted by action."""
     if dense:
         return edge_of[state, action]
-    last = first + admissible
+    end = first + admissible
+    last = end
     while first < last:
         middle = (first + last) >> 1
         if edge_action[middle] < action:
             first = middle + 1
         else:
             last = middle
-    # `last` is where the first action not below lies, which may be the next state's first edge
-    return first
+    return first if first < end and edge_action[first] == action else np.int64(-1)
 
 
 @njit(cache=True, nogil=True)
@@ -147,7 +133,7 @@ def walk_lane(
     if layers.shape[0]:
         emission_key = _stream(seed, _EMISSION, words[0], words[1], words[2])
         # a fork wears the skin of its rollout, so what is drawn once per episode ignores the branch
-        episode_key = _mix(_stream(seed, _EMISSION, words[0], words[1], _NO_BRANCH), _EPISODE)
+        episode_key = mix(_stream(seed, _EMISSION, words[0], words[1], _NO_BRANCH), _EPISODE)
     state, t = begin_state[i], begin_step[i]
     earned, weight, ended = 0.0, 1.0, False
     while not ended:
@@ -161,10 +147,8 @@ def walk_lane(
             if kind == OBS_ROWS:
                 row = row * n_codes + code
         row = row * n_actions
-        choice = _select(threshold, row, row + n_actions - 1, _draw(action_key, t)) - row
+        choice = _select(threshold, row, row + n_actions - 1, draw(action_key, t)) - row
         edge = _find(edge_of, edge_action, dense, state, first, count, choice)
-        if not dense and (edge >= first + count or edge_action[edge] != choice):
-            edge = np.int64(-1)
         if edge >= 0 and kind == OBS_ROWS and shift.shape[0]:
             moved = (edge - first - shift[code]) % count  # C's remainder on a card: it may be negative there
             edge = first + (moved + count if moved < 0 else moved)
@@ -173,7 +157,7 @@ def walk_lane(
             chosen = edge
             if not certain:
                 last = outcome_start[edge + 1] - 1
-                chosen = _select(outcome_threshold, outcome_start[edge], last, _draw(outcome_key, t))
+                chosen = _select(outcome_threshold, outcome_start[edge], last, draw(outcome_key, t))
             paid, done, after = reward[chosen], terminal[chosen], successor[chosen]
         if reward_scale.shape[0]:
             paid = reward_scale[t] * paid
