@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from credit_envs.sampling.device import DevicePolicy, DeviceTable
 from credit_envs.sampling.draws import draws, mix_words, select_segment, streams
 from credit_envs.sampling.search import SearchResult, search
 from credit_envs.sampling.search_trees import Fold
-from credit_envs.sampling.stepping import History, Remembering, Stepper
+from credit_envs.sampling.stepping import History, Play, Remembering, Stepper
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, Truth, numbered
 from credit_envs.sampling.walk import Lanes, Steps, returns, walk
 from credit_envs.table.draws import EPISODE, Purpose
@@ -230,23 +232,11 @@ class Sampler:
             The steps, the rows int64 ``[N, T]`` of what was said at them, and that: float64 ``[steps, A]``.
         """
         d, n = self.dynamics, len(lanes.state)
-        state, t, final = lanes.state, lanes.step, lanes.state.clone()
-        keys = self._keys(lanes.context, lanes.rollout, lanes.branch)
-        lane = torch.arange(n, device=d.device)
+        play, final = policy.begin(n, history), lanes.state.clone()
         columns: list[tuple[Tensor, ...]] = []
-        play = policy.begin(n, history)
-        while len(lane):
-            code = self._emit(state, keys, t)
-            choice, edge = play.act(state, code, keys["action"], t)
-            nxt, paid, ended = d.step(state, edge, keys["outcome"], t, limit)
-            columns.append((lane, t, state, code, choice, edge, paid))
-            final[lane] = nxt
-            state, t = nxt, t + 1
-            on = torch.nonzero(~ended).squeeze(1)
-            if len(on) < len(lane):
-                lane, state, t = lane[on], state[on], t[on]
-                keys = {name: key[on] for name, key in keys.items()}
-                play.keep(on)
+        for lane, *taken, after in self._strides(play, lanes, limit):
+            columns.append((lane, *taken))
+            final[lane] = after
         lane, when, *flat = (torch.cat(column) for column in zip(*columns, strict=True))
         width = int(when.max()) + 1
         place = lane * width + when
@@ -271,6 +261,27 @@ class Sampler:
         )
         row, said = play.chosen(state, code)
         return steps, padded(row), said
+
+    def _strides(self, play: Play, lanes: Lanes, limit: int | None = None) -> Iterator[tuple[Tensor, ...]]:
+        """Takes one step in all lanes that go on, until none does.
+
+        Yields:
+            Of those lanes: number, step, state, code, choice, edge, reward and next state, each ``[m]``.
+        """
+        d = self.dynamics
+        state, t, lane = lanes.state, lanes.step, torch.arange(len(lanes.state), device=self.dynamics.device)
+        keys = self._keys(lanes.context, lanes.rollout, lanes.branch)
+        while len(lane):
+            code = self._emit(state, keys, t)
+            choice, edge = play.act(state, code, keys["action"], t)
+            after, paid, ended = d.step(state, edge, keys["outcome"], t, limit)
+            yield lane, t, state, code, choice, edge, paid, after
+            on = torch.nonzero(~ended).squeeze(1)
+            state, t = after, t + 1
+            if len(on) < len(lane):
+                lane, state, t = lane[on], state[on], t[on]
+                keys = {name: key[on] for name, key in keys.items()}
+                play.keep(on)
 
     def _numbered(self, batch: Trajectories, state: Tensor) -> Trajectories:
         """Fills in the numbers of turns and segments from the labels of states ``[N, T]``."""
@@ -328,28 +339,15 @@ class Sampler:
 
     def _continue_stepwise(self, policy: Stepper, lanes: Lanes, history: History | None, gamma: float) -> Tensor:
         """Continues under a policy with memory; k lanes in a row share a history."""
-        d, n = self.dynamics, len(lanes.state)
-        state, t, context = lanes.state, lanes.step, lanes.context
-        keys = self._keys(context, lanes.rollout, lanes.branch)
-        total = torch.zeros(n, dtype=torch.float64, device=d.device)
-        weight = torch.ones_like(total)
-        lane = torch.arange(n, device=d.device)
+        n, device = len(lanes.state), self.dynamics.device
         roots = n if history is None else len(history.steps)
         play = policy.begin(roots, history)
-        play.keep(torch.arange(roots, device=d.device).repeat_interleave(n // max(roots, 1)))
-        while len(lane):
-            code = self._emit(state, keys, t)
-            _, edge = play.act(state, code, keys["action"], t)
-            state, paid, ended = d.step(state, edge, keys["outcome"], t)
+        play.keep(torch.arange(roots, device=device).repeat_interleave(n // max(roots, 1)))
+        total, weight = torch.zeros(n, dtype=torch.float64, device=device), 1.0
+        for lane, _, _, _, _, _, paid, _ in self._strides(play, lanes):
             total[lane] += weight * paid
-            self._took(context[lane])
-            on = torch.nonzero(~ended).squeeze(1)
-            t = t + 1
-            weight = weight * gamma
-            if len(on) < len(lane):
-                lane, state, t, weight = lane[on], state[on], t[on], weight[on]
-                keys = {name: key[on] for name, key in keys.items()}
-                play.keep(on)
+            self._took(lanes.context[lane])
+            weight *= gamma
         return total.view(roots, -1)
 
     # -- search ----------------------------------------------------------------------------------------------------

@@ -89,9 +89,9 @@ class Stepper:
             )
         self.dynamics, self.remembering = dynamics, policy
 
-    def begin(self, n: int, history: History | None = None) -> Steps:
+    def begin(self, n: int, history: History | None = None) -> Play:
         """Begins n episodes, or goes on with n that have a history."""
-        return Steps(self, n, history)
+        return Play(self, n, history)
 
     def follow(self, probability: Tensor | None = None) -> None:
         """Does nothing: the policy is read anew whenever episodes begin."""
@@ -116,7 +116,7 @@ class Stepper:
         raise CreditEnvsError(_NO_TABLE)
 
 
-class Steps:
+class Play:
     """Lanes of running episodes; finished ones leave."""
 
     def __init__(self, stepper: Stepper, n: int, history: History | None) -> None:
