@@ -8,7 +8,10 @@ card's floor: bytes that a step must move, over the bandwidth that a copy on the
 where ``-s`` shows the figures.
 """
 
+import importlib.util
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +19,10 @@ import torch
 from credit_envs.credit.gigpo import gigpo
 from credit_envs.losses.ppo import ppo
 from credit_envs.training import Options, Run
+
+_spec = importlib.util.spec_from_file_location("throughput", Path(__file__).parents[2] / "baselines" / "throughput.py")
+throughput = sys.modules["throughput"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(throughput)
 
 ENV = "credit/KeyRooms-v0?horizon=64"
 UPDATES, GROUPS, SIZE = 200, 64, 8
@@ -60,26 +67,6 @@ def test_gigpo_on_keyrooms(benchmark, tmp_path, learners, limit):
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA card here")
 
 
-def bandwidth() -> float:
-    """Bytes per second that a copy on the card moves, reads and writes counted."""
-    a = torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
-    b = torch.empty_like(a)
-    for _ in range(3):
-        b.copy_(a)
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(20):
-        b.copy_(a)
-    torch.cuda.synchronize()
-    return 20 * 2 * a.numel() / (time.perf_counter() - began)
-
-
-def moved(run, batch) -> float:
-    """Bytes that a step must move at least: the batch's columns written once, thresholds, edge and outcome read once."""
-    columns = sum(v.element_size() for v in vars(batch).values() if torch.is_tensor(v) and v.shape == batch.mask.shape)
-    return columns + 8 * run.table.n_actions + 4 * 8
-
-
 @cuda
 def test_cuda_sampling(benchmark, tmp_path):
     """10^9 environment steps per second with a tabular policy."""
@@ -103,7 +90,7 @@ def test_cuda_sampling(benchmark, tmp_path):
     began = time.perf_counter()
     steps, batch = benchmark.pedantic(sample, rounds=1)
     rate = steps / (time.perf_counter() - began)
-    floor = bandwidth() / moved(run, batch)
+    floor = throughput.bandwidth("cuda") / throughput.bytes_per_step(run, batch)
     print(f"\n{torch.cuda.get_device_name()}: {rate:.3g} steps/s sampled, floor {floor:.3g} ({rate / floor:.1%} of it)")
     assert rate > 1e9
 
@@ -112,6 +99,7 @@ def test_cuda_sampling(benchmark, tmp_path):
 def test_cuda_sampling_and_updates(benchmark, tmp_path):
     """3·10^7 environment steps per second with credit and updates."""
     steps, seconds, run = benchmark.pedantic(lambda: train(tmp_path, 1, "cuda", updates=20, groups=1 << 15), rounds=1)
-    rate, floor = steps / seconds, bandwidth() / moved(run, run.groups().trajectories)
+    rate, moved = steps / seconds, throughput.bytes_per_step(run, run.groups().trajectories)
+    floor = throughput.bandwidth("cuda") / moved
     print(f"\n{torch.cuda.get_device_name()}: {rate:.3g} steps/s trained, floor {floor:.3g} ({rate / floor:.1%} of it)")
     assert rate > 3e7
