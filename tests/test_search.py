@@ -14,7 +14,7 @@ from credit_envs.errors import CreditEnvsError
 from credit_envs.oracle import Policy, evaluate, optimal, uniform
 from credit_envs.sampling import Sampler, search_trees
 from credit_envs.sampling.search import RULES, search
-from credit_envs.sampling.search_kernel import PROPOSE, RANK
+from credit_envs.sampling.search_kernel import PROPOSE, RANK, ROUNDING
 from credit_envs.table import from_outcomes
 from credit_envs.table.draws import ONE, Purpose, draw, mix_word, stream
 
@@ -106,10 +106,9 @@ class SlowSearcher:
 
         left, n = list(branches), len(branches)
         for position in range(n):
-            if draw(key, RANK + 2 * position) < self.accuracy * ONE:
-                chosen = max(left, key=worth)  # of equals, the first
-            else:
-                chosen = left[int(draw(key, RANK + 2 * position + 1) / ONE * len(left))]
+            right = draw(key, RANK + 2 * position) < self.accuracy * ONE
+            equals = [a for a in left if not right or worth(a) >= max(map(worth, left)) - ROUNDING]
+            chosen = equals[int(draw(key, RANK + 2 * position + 1) / ONE * len(equals))]
             left.remove(chosen)
             branches[chosen]["score"] = 1.0 if n == 1 else (n - 1 - position) / (n - 1)
 

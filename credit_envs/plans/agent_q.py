@@ -7,8 +7,8 @@
     pairs       all tried siblings with |Q(w) − Q(l)| > θ, as rows for :mod:`credit_envs.losses.dpo` with the log-probability
                 that π gives them there as the stored reference
 
-The AI critic is simulated by a noisy oracle: it picks the best remaining proposal by Q* with probability ``accuracy``, else
-any of them; with α = 1 there is no critic, and nothing here knows the truth. The paper leaves open α, θ, the map from ranks
+The AI critic is simulated by a noisy oracle: it picks the best remaining proposal by Q* (of equals, any) with probability
+``accuracy``, else any of them; with α = 1 there is no critic, and nothing here knows the truth. The paper leaves open α, θ, the map from ranks
 to scores and most settings of the search; the defaults are a third party's. Q_critic lies in [0, 1] like the paper's
 returns; where returns are larger they outweigh it. Departures: what a step's emission shows is averaged over inside the tree
 (a pair is shown with one look drawn for its node), inadmissible proposals make no pair, and B is a multiple of the group

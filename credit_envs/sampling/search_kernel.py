@@ -20,6 +20,9 @@ PROPOSE, RANK = 1 << 40, 1 << 41
 """Step words of the draws that pick a node's proposals and that rank them, in the simulation that first leaves the node;
 steps of play use 2t and 2t + 1."""
 
+ROUNDING = 1e-9
+"""Values that differ by less are equal sums in another order."""
+
 STATE = np.dtype(
     [("cutoff", np.float64), ("first", np.int32), ("moves", np.int32), ("admissible", np.int32)], align=True
 )
@@ -199,7 +202,11 @@ def _rank(
     rule: Any,
     V: Any,
 ) -> None:
-    """Lets the critic pick the best remaining branch again and again; the k-th of n scores (n − k)/(n − 1)."""
+    """Lets the critic pick the best remaining branch again and again, of equals any; the k-th of n scores (n − k)/(n − 1).
+
+    Luck parts equals because the policy would do it otherwise: it draws its likelier actions first, and would be told that
+    they are the better ones.
+    """
     n = end - begin
     value = np.empty(n)
     for i in range(n):
@@ -214,19 +221,19 @@ def _rank(
         value[i] = q
         branches[begin + i].score = -1.0
     for position in range(n):
-        best: Any = -1
-        skip: Any = 0
-        if draw(key, RANK + 2 * position) >= rule.accuracy * ONE:
-            skip = 1 + np.int64(draw(key, RANK + 2 * position + 1) / ONE * (n - position))
+        top = -np.inf
+        if draw(key, RANK + 2 * position) < rule.accuracy * ONE:
+            for i in range(n):
+                if branches[begin + i].score < 0:
+                    top = max(top, value[i] - ROUNDING)
+        equals = 0
         for i in range(n):
-            if branches[begin + i].score < 0:
-                if skip:
-                    skip -= 1
-                    best = i
-                    if skip == 0:
-                        break
-                elif best < 0 or value[i] > value[best]:
-                    best = i
+            equals += branches[begin + i].score < 0 and value[i] >= top
+        skip = np.int64(draw(key, RANK + 2 * position + 1) / ONE * equals)
+        best: Any = -1
+        while skip >= 0:
+            best += 1
+            skip -= branches[begin + best].score < 0 and value[best] >= top
         branches[begin + best].score = 1.0 if n == 1 else (n - 1 - position) / (n - 1)
 
 
@@ -378,4 +385,4 @@ def grow(
             count[r, move], gain[r, move] = branches[j].count, branches[j].gain
 
 
-__all__ = ["BRANCH", "MOVE", "NODE", "OUTCOME", "PROPOSE", "RANK", "STATE", "Rule", "grow"]
+__all__ = ["BRANCH", "MOVE", "NODE", "OUTCOME", "PROPOSE", "RANK", "ROUNDING", "STATE", "Rule", "grow"]
