@@ -274,6 +274,21 @@ def test_edited_credit_with_scores_to_match_is_found_by_the_code(copy):
     assert "its credit differ" in why
 
 
+def test_credit_of_another_processor_agrees():
+    """Last bits of float64 may be others there: what records hold then moves by one step of rounding, or around zero."""
+    rng = np.random.default_rng(0)
+    credit = rng.standard_normal(100_000) * 10.0 ** rng.integers(-6, 3, 100_000)
+    credit[:1000] = 0
+    elsewhere = credit * (1 + 1e-15 * rng.standard_normal(credit.shape)) + 1e-15 * rng.standard_normal(credit.shape)
+    here, there = records.held(credit), records.held(elsewhere)
+    assert records.agrees(there, here)
+    midway = np.float32(1 + 2**-11)
+    assert records.held(midway * (1 - 1e-7)) != records.held(midway)
+    assert records.agrees(records.held(midway * (1 - 1e-7)), records.held(midway))
+    for edited in (credit * 1.01, credit + 1e-6 * np.abs(credit).max(), np.where(credit == 0, 1e-5, credit), credit[1:]):
+        assert not records.agrees(records.held(edited), here)
+
+
 def test_edited_actions_do_not_replay(copy):
     def change(cells: Any) -> Any:
         (first, found), *others = cells

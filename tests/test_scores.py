@@ -210,6 +210,22 @@ def test_top_hits_by_breaking_ties_at_random():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000))
+def test_last_bits_decide_nothing(seed):
+    """Processors add in different orders; what is tied on one of them is tied on all."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(2, 9, 5)
+    c, a = ([(rng.integers(-2, 3, n) / 10).tolist() for n in lengths] for _ in range(2))
+    edges = [rng.integers(0, 6, n).tolist() for n in lengths]
+    states = [[edge // 3 for edge in row] for row in edges]
+    sample, credit, advantage = by_hand(c, a, edges, states)
+    shaken = [x + 1e-15 * torch.from_numpy(rng.standard_normal(x.shape)) for x in (credit, advantage)]
+    one, other = score_credit(sample, credit, advantage, 6), score_credit(sample, *shaken, 6)
+    for name in ("sign", "sign_steps", "top", "top_rollouts", "rank", "rank_pairs"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-12), name
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000))
 def test_fidelity_by_naive_loops(seed):
     table, _, _, sample, _, advantage = scene(seed % 40, groups=6)
     credit = gigpo(sample.trajectories)

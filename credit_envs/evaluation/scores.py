@@ -144,19 +144,23 @@ class CreditScore:
 
 
 def score_credit(sample: Sample, credit: Tensor, advantage: Tensor, n_edges: int, top_k: int = 3) -> CreditScore:
-    """Scores credit float64 ``[N, T]`` against the exact advantage ``[N, T]`` on the steps that were taken."""
+    """Scores credit float64 ``[N, T]`` against the exact advantage ``[N, T]`` on the steps that were taken.
+
+    Numbers closer than 1e-9 of the largest are equal sums in another order: signs, ranks and the most decisive steps are the
+    same on every processor.
+    """
     mask, edge = sample.trajectories.mask, sample.truth.edge
     c, a, e = credit[mask], advantage[mask], edge[mask].clamp(min=0)
     step = torch.nonzero(mask, as_tuple=True)[1]
-    scale = float(a.abs().max()) if a.numel() else 0.0
-    matters = a.abs() > _ZERO * max(scale, 1e-300)
-    right = torch.where(c == 0, 0.5, (c.sign() == a.sign()).to(torch.float64))
+    noise_c, noise_a = _noise(c), _noise(a)
+    matters = a.abs() > noise_a
+    right = torch.where(c.abs() <= noise_c, 0.5, (c.sign() == a.sign()).to(torch.float64))
     cell, n = compact(step * n_edges + e)
     count = group_count(cell, n)
     scatter = group_sum(c**2, cell, n) - group_sum(c, cell, n) ** 2 / count
     freedom = float((count - 1).sum())
-    top, rollouts = _top_hits(credit, advantage, mask, scale, top_k)
-    rank, pairs = _rank_agreement(c, a, e, sample.truth.state[mask], scale)
+    top, rollouts = _top_hits(credit, advantage, mask, noise_c, noise_a, top_k)
+    rank, pairs = _rank_agreement(c, a, e, sample.truth.state[mask], noise_c, noise_a)
     return CreditScore(
         steps=c.numel(),
         c=float(c.sum()),
@@ -174,29 +178,39 @@ def score_credit(sample: Sample, credit: Tensor, advantage: Tensor, n_edges: int
     )
 
 
-def _shares_of_top(size: Tensor, k: int) -> Tensor:
+def _noise(values: Tensor) -> float:
+    """Returns how far apart values may be that are equal but for rounding; above 0."""
+    return _ZERO * max(float(values.abs().max()) if values.numel() else 0.0, 1e-300)
+
+
+def _shares_of_top(size: Tensor, k: int, noise: float) -> Tensor:
     """Chance of each entry ``[N, T]`` to be among its row's k largest, ties broken evenly (masked entries are −1)."""
     k = min(k, size.shape[1])
     bar = size.topk(k, dim=1).values[:, -1:]
-    above, tied = size > bar, size == bar
+    above = size > bar + noise
+    tied = ~above & (size >= bar - noise)
     room = k - above.sum(dim=1, keepdim=True)
     return above + tied * room / tied.sum(dim=1, keepdim=True)
 
 
-def _top_hits(credit: Tensor, advantage: Tensor, mask: Tensor, scale: float, k: int) -> tuple[float, int]:
+def _top_hits(
+    credit: Tensor, advantage: Tensor, mask: Tensor, noise_c: float, noise_a: float, k: int
+) -> tuple[float, int]:
     """Expected share of each rollout's k most decisive steps that the credit's k largest entries find."""
     size = torch.where(mask, advantage.abs(), -1.0)
-    decisive = (size > _ZERO * max(scale, 1e-300)).sum(dim=1) >= k
+    decisive = (size > noise_a).sum(dim=1) >= k
     long = mask.sum(dim=1) > k
     use = decisive & long
     if not bool(use.any()):
         return 0.0, 0
-    wanted = _shares_of_top(size[use], k)
-    found = _shares_of_top(torch.where(mask[use], credit[use].abs(), -1.0), k)
+    wanted = _shares_of_top(size[use], k, noise_a)
+    found = _shares_of_top(torch.where(mask[use], credit[use].abs(), -1.0), k, noise_c)
     return float((wanted * found).sum()) / k, int(use.sum())
 
 
-def _rank_agreement(c: Tensor, a: Tensor, edge: Tensor, state: Tensor, scale: float) -> tuple[float, float]:
+def _rank_agreement(
+    c: Tensor, a: Tensor, edge: Tensor, state: Tensor, noise_c: float, noise_a: float
+) -> tuple[float, float]:
     """Kendall's concordance of mean credit and mean advantage over pairs of actions tried in one state."""
     cell, n = compact(edge)
     count = group_count(cell, n)
@@ -209,9 +223,10 @@ def _rank_agreement(c: Tensor, a: Tensor, edge: Tensor, state: Tensor, scale: fl
         same = owner[lag:] == owner[:-lag]
         if not bool(same.any()):
             break
-        gap = mean_a[lag:] - mean_a[:-lag]
-        real = same & (gap.abs() > _ZERO * max(scale, 1e-300))
+        gap, said = mean_a[lag:] - mean_a[:-lag], mean_c[lag:] - mean_c[:-lag]
+        real = same & (gap.abs() > noise_a)
         weight = torch.minimum(count[lag:], count[:-lag])[real]
-        agree += float((weight * (gap.sign() * (mean_c[lag:] - mean_c[:-lag]).sign())[real]).sum())
+        order = torch.where(said.abs() > noise_c, said.sign(), 0.0)
+        agree += float((weight * (gap.sign() * order)[real]).sum())
         pairs += float(weight.sum())
     return agree, pairs

@@ -18,6 +18,7 @@ from credit_envs.leaderboard import scoring
 from credit_envs.leaderboard.case import Case
 from credit_envs.leaderboard.entry import POLICIES, Told
 from credit_envs.leaderboard.manifest import Manifest
+from credit_envs.leaderboard.records import agrees
 from credit_envs.leaderboard.room import Room
 from credit_envs.leaderboard.school import MOST_CELLS, Learnt, checked, exact, learn
 from credit_envs.leaderboard.submit import Draft
@@ -121,7 +122,7 @@ def check(case: Case) -> None:
         with case.step("re-run") as say:
             source = case.source()
             for cell, one in learn_all(room, source, manifest.function, rules, tables, case.told).items():
-                if not np.array_equal(one.probability, learnt[cell].probability):
+                if not agrees(one.probability, learnt[cell].probability):
                     raise CreditEnvsError(f"{cell}: the code does not learn the same policy again")
                 if one.spent["env_steps"] != learnt[cell].spent["env_steps"]:
                     raise CreditEnvsError(f"{cell}: the code spends other environment steps than stated")

@@ -28,6 +28,7 @@ FILE_BYTES = 1 << 28
 UNPACKED_BYTES = 1 << 30
 MOST_VALUES = 1 << 27
 _DROPPED = 13  # of the 23 bits after a float32's leading one
+_NOISE = 1e-9  # what credit_envs.evaluation.scores takes for equal, too
 _SCALARS = {"seed": "int64", "group": "int64", "context": "int64", "rollout": "int64"}
 _LISTS = {"branch": "int64", "start": "int32", "action": "int32", "credit": "float32"}
 COLUMNS = ("environment", "policy", *_SCALARS, *_LISTS)
@@ -82,8 +83,22 @@ class Episodes:
         return mask
 
     def same(self, other: Episodes) -> bool:
-        """Whether two are equal bit for bit."""
-        return all(np.array_equal(mine, getattr(other, name)) for name, mine in vars(self).items())
+        """Whether two hold the same rollouts, and credit that :func:`agrees`."""
+        names = [name for name in vars(self) if name != "credit"]
+        alike = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        return alike and agrees(self.credit, other.credit)
+
+
+def agrees(found: AnyArray, stated: AnyArray) -> bool:
+    """Whether numbers as :func:`held` are the same on another processor, where the code's last bits may be others.
+
+    They may differ by what they are rounded to, and by 1e-9 of the largest, which scores take for zero.
+    """
+    if found.shape != stated.shape:
+        return False
+    size = np.abs(stated.astype(np.float64))
+    apart = np.abs(found.astype(np.float64) - stated.astype(np.float64))
+    return bool(np.all(apart <= size * 2.0 ** (_DROPPED - 23) + _NOISE * size.max(initial=0.0)))
 
 
 def held(credit: AnyArray) -> AnyArray:
