@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_envs import registry
+from credit_envs import __version__, registry
 from credit_envs.cli import main
 from credit_envs.evaluation import open_results
 from credit_envs.recipes import PIECES, PRESETS
@@ -188,6 +188,11 @@ def test_a_folder_of_another_configuration_is_refused(capsys: pytest.CaptureFixt
     assert main(["evaluate", "grpo", *PIVOTS, "--output", "out"]) == 0
     assert main(["evaluate", "grpo", *PIVOTS, "--output", "out", "--group-size", "4"]) == 2
     assert "output='out': holds results of another configuration" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"credit-envs {__version__}\n"
 
 
 def test_unknown_options_are_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from credit_envs import __version__
 from credit_envs.errors import CreditEnvsError, MissingExtraError, need
 
 
@@ -14,6 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments (default: those of the process).
     """
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given == ["--version"]:
+        print(f"credit-envs {__version__}")
+        return 0
     try:
         for module in ("tyro", "rich", "torch"):
             need(module, "eval")

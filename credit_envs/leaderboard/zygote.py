@@ -156,7 +156,10 @@ class Zygote:
         atexit.register(self.close)
         if self._gate.recv(1) != b"+":
             self.close()
-            raise CreditEnvsError("room: the process in which methods run could not start")
+            raise CreditEnvsError(
+                "room: the process in which methods run could not start; CREDIT_ENVS_ROOM_DEBUG=1 shows why (packages must lie "
+                "in the environment of this Python, not on a path of PYTHONPATH or of a .pth file)"
+            )
 
     @property
     def alive(self) -> bool:
