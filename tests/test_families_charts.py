@@ -35,6 +35,7 @@ ANY = {
     "question": st.sampled_from(["sum", "difference", "highest"]),
     "prior": st.sampled_from([0.0, 0.4, 0.75, 1.0]),
     "printed": st.sampled_from([0.0, 0.5, 1.0]),
+    "printed_in": st.sampled_from(["text", "picture"]),
     "paid": st.sampled_from(["facts", "answer"]),
 }
 KNOBS = st.fixed_dictionaries(ANY)
@@ -51,8 +52,10 @@ def opening(table):
 
 
 def bars_of(plane, names):
-    """Reads names and heights off the planes."""
-    return {names[plane[-1, i, 1] - 1]: int(plane[:, i, 0].sum()) for i in range(plane.shape[1])}
+    """Reads names and heights off the planes: of a bar, or of the number in its place."""
+    numbers = [int(names[code - 1]) if code else 0 for code in plane[-2, :, 1]]
+    assert not plane[:, np.array(numbers) > 0, 0].any()
+    return {names[plane[-1, i, 1] - 1]: numbers[i] or int(plane[:, i, 0].sum()) for i in range(plane.shape[1])}
 
 
 def asked_about(shown):
@@ -197,7 +200,7 @@ def test_visual_is_where_no_token_is_best_in_all_states_that_look_alike_without_
     assert np.array_equal(table.labels["visual"], expected)
     kind = table.labels["turn"][expected]
     assert set(kind) <= ({2} if knobs["paid"] == "facts" else {0})
-    if knobs["prior"] == 1 or knobs["printed"] == 1:
+    if knobs["prior"] == 1 or (knobs["printed"] == 1 and knobs["printed_in"] == "text"):
         assert not expected.any()
 
 
@@ -261,6 +264,35 @@ def test_few_tokens_are_visual():
         visits = oracle.occupancy(table, careless(table, 0.0)).sum(axis=0)
         assert visits @ table.labels["visual"] == pytest.approx(visual)
         assert visits[table.n_admissible > 0].sum() == pytest.approx(9)
+
+
+@settings(max_examples=10, deadline=None)
+@given(knobs=KNOBS, seed=SEEDS)
+def test_heights_printed_in_the_picture_are_the_same_game_with_less_text(knobs, seed):
+    given_in = {where: BUILD(seed, **{**knobs, "printed_in": where}) for where in ("text", "picture")}
+    text, picture = given_in["text"], given_in["picture"]
+    for name in ("edge_state", "edge_action", "successor", "reward", "start_probability"):
+        assert np.array_equal(getattr(text, name), getattr(picture, name))
+    known, drawn = known_of_this_year(opening(text)), known_of_this_year(opening(picture))
+    assert not drawn
+    games = [without_image(table) for table in (picture, BUILD(seed, **{**knobs, "printed": 0.0}))]
+    bare = [game.replace(labels={}) for game in games]
+    assert bare[0].fingerprint == bare[1].fingerprint
+    # Planes show the same heights, the printed ones as numbers.
+    planes = [table.view("grid").rows(table.start_state) for table in (text, picture)]
+    for bars, both in zip(*planes, strict=True):
+        assert bars_of(bars, text.action_names) == bars_of(both, text.action_names)
+        numbers = {text.action_names[both[-1, i, 1] - 1] for i in np.flatnonzero(both[-2, :, 1])}
+        assert numbers == set(known)
+    due = [written_in(shown)[1][-2:] for shown in texts(picture)[: -np.sum(picture.n_admissible == 0)]]
+    expected = [len(words) == 2 and words[1] == "has" and words[0] in known for words in due]
+    assert picture.labels["lettered"].tolist() == [*map(int, expected), *[0] * (picture.n_states - len(due))]
+    assert "lettered" not in text.labels
+    # While something can be paid, what only the picture tells is a bar, or one of its numbers.
+    if knobs["paid"] == "facts" and knobs["prior"] < 1:
+        live = picture.labels["right"] == 1
+        bars, both = text.labels["visual"][live], picture.labels["visual"][live]
+        assert np.array_equal(both, bars | picture.labels["lettered"][live])
 
 
 @pytest.mark.parametrize("knobs", [{}, {"paid": "answer", "question": "highest"}, THREE])
@@ -494,6 +526,29 @@ def test_pixels_show_the_heights(bars, values):
     states = table.start_state[:: max(1, table.n_contexts // 5)]
     for plane, picture in zip(table.view("grid").rows(states), table.view("rgb").rows(states), strict=True):
         assert heights_in_pixels(picture, bars, values) == plane[:, :, 0].sum(axis=0).tolist()
+
+
+def test_numbers_stand_in_the_picture_in_the_place_of_bars():
+    """Which number it is can be read off its column, and bars are bars as ever."""
+    table = BUILD(5, bars=4, values=5, printed=0.5, printed_in="picture")
+    states = table.start_state
+    seen = {}
+    for plane, picture in zip(table.view("grid").rows(states), table.view("rgb").rows(states), strict=True):
+        numbers = plane[-2, :, 1]
+        assert (numbers > 0).sum() == 2
+        for i, height in enumerate(bars_of(plane, table.action_names).values()):
+            column = picture[50:204, 36 + 68 * i + 2 : 36 + 68 * (i + 1) - 2]
+            colourful = np.ptp(column.astype(int), axis=2).max() > 60
+            assert colourful == (numbers[i] == 0)
+            if numbers[i]:
+                seen.setdefault(i, {}).setdefault(height, set()).add(column.tobytes())
+    assert sorted(len(heights) for heights in seen.values()) == [1, 5]  # one of them is asked about
+    for heights in seen.values():
+        assert all(len(columns) == 1 for columns in heights.values())
+        assert len(set.union(*heights.values())) == len(heights)
+    lowest = table.view("ansi").rows(states[:1])[0].split(" 1 |")[1].splitlines()[0].split()
+    assert sorted(cell == "##" for cell in lowest) == [False, False, True, True]
+    assert sum(cell.isdigit() for cell in lowest) == 2
 
 
 def test_a_player_who_reads_only_the_text_is_right_as_often_as_last_years_heights():

@@ -1,5 +1,7 @@
 """Networks over single observations: gradients, several learners at once, views, and the pass without the picture."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from credit_envs import oracle
 from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.reinforce import reinforce
 from credit_envs.oracle.policy import Policy as TabularPolicy
-from credit_envs.policies import KINDS, features, make_policy
+from credit_envs.policies import KINDS, features, make_policy, network
+from credit_envs.policies.network import MASKINGS, NOISE
 from credit_envs.policies.stacked import Sorted
 from credit_envs.policies.tabular import Tabular
 from credit_envs.registry import make_table
@@ -186,6 +189,19 @@ def test_patches_lie_between_seeing_and_blank(charts):
     assert not torch.equal(half, other)
 
 
+@pytest.mark.parametrize("masking", ["patches", "noise"])
+def test_one_draw_spoils_all_pictures_of_a_rollout(charts, masking):
+    """Equal observations of one rollout look alike, those of two rollouts don't."""
+    _, policy, batch = charts
+    every = policy.blind(batch.replace(policy_row=batch.policy_row[:, :1].expand(batch.mask.shape)), masking).detach()
+    spread = (every - every[:, :1]).abs().amax(dim=(1, 2))
+    assert float(spread.max()) < 1e-6
+    first = batch.policy_row[:, 0]
+    same = [every[first == row, 0] for row in first.unique() if (first == row).sum() > 1]
+    assert same
+    assert all(float((rows - rows[:1]).abs().max()) > 1e-3 for rows in same)
+
+
 def test_half_of_the_patches_are_black(charts):
     _, policy, _ = charts
     rows = torch.zeros(4000, dtype=torch.int64)
@@ -195,6 +211,54 @@ def test_half_of_the_patches_are_black(charts):
     kept = (patched > 0).sum(0)[there > 0] / there[there > 0]
     assert kept.sub(0.5).abs().max() < 4 * 0.5 / 4000**0.5
     assert torch.equal(patched[patched > 0], shown[patched > 0])
+
+
+def test_noise_lies_between_seeing_and_nothing_left_to_see(charts):
+    _, policy, batch = charts
+    nothing = policy.blind_log_prob(batch, "noise", noise=0.0)
+    torch.testing.assert_close(nothing, policy.log_prob(batch), atol=1e-5, rtol=1e-5)
+    some, again = policy.blind_log_prob(batch, "noise"), policy.blind_log_prob(batch, "noise")
+    assert torch.equal(some, again)
+    assert not torch.equal(some, policy.blind_log_prob(batch, "noise", salt=1))
+    missed = [float((policy.blind_log_prob(batch, "noise", noise=n) - nothing).abs().mean()) for n in (0.01, 0.1, 1)]
+    assert missed[0] < missed[1] < missed[2]
+
+
+def test_noise_is_gaussian_and_cut_to_the_range(charts):
+    """Of a cell that is 0, half stay there and Φ(−255/189) = 0.0886 come to 1; mean ∫ min(x, 1) φ."""
+    _, policy, _ = charts
+    rows = torch.zeros(4000, dtype=torch.int64)
+    shown = policy.encoder.eye.cells(policy.encoder.pictures(rows))
+    spoilt = policy._noisy(rows, torch.arange(4000), NOISE, 0)
+    assert set(shown.unique().tolist()) == {0, 1}
+    assert spoilt.shape == shown.shape
+    dark = spoilt[shown == 0].double()
+    n, d = len(dark), 189 / 255
+    cut = math.erfc(1 / d / 2**0.5) / 2
+    mean = d * (1 - math.exp(-1 / d**2 / 2)) / (2 * math.pi) ** 0.5 + cut
+    for found, wanted in ((dark == 0, 0.5), (dark == 1, cut), (dark, mean)):
+        assert abs(float(found.double().mean()) - wanted) < 4 * 0.5 / n**0.5
+    # What is lit is the mirror image, and cells have luck of their own.
+    assert abs(float((1 - spoilt[shown == 1].double()).mean()) - mean) < 4 * 0.5 / float((shown == 1).sum()) ** 0.5
+    assert abs(float(torch.corrcoef(spoilt[:, 0, :2, 0].T.double())[0, 1])) < 4 / 4000**0.5
+
+
+@pytest.mark.parametrize("masking", MASKINGS)
+def test_all_probabilities_without_the_picture_hold_that_of_the_action(charts, masking):
+    _, policy, batch = charts
+    every = policy.blind(batch, masking)
+    action = every.gather(2, batch.policy_action[..., None]).squeeze(2)[batch.mask]
+    torch.testing.assert_close(action, policy.blind_log_prob(batch, masking)[batch.mask].exp())
+    torch.testing.assert_close(every.sum(2), batch.mask.double())
+    assert not every[~policy.allowed[batch.obs] & batch.mask[..., None]].any()
+
+
+def test_spoilt_in_parts_of_any_size_is_spoilt_alike(charts, monkeypatch):
+    _, policy, batch = charts
+    whole = {kind: policy.blind_log_prob(batch, kind) for kind in ("patches", "noise")}
+    monkeypatch.setattr(network, "_CELLS", 1 << 12)
+    for kind, log in whole.items():
+        torch.testing.assert_close(policy.blind_log_prob(batch, kind), log, atol=1e-5, rtol=1e-5)
 
 
 def test_a_policy_that_never_looks_does_not_miss_the_picture():
@@ -262,8 +326,10 @@ def test_refusals(tables, monkeypatch):
         make_policy("cnn", lookup, view="text")
     looking, reading = make_policy("fusion", tables["credit/Gallery-v0"]), make_policy("text", keyrooms)
     batches = sampled(tables["credit/Gallery-v0"], looking), sampled(keyrooms, reading)
-    with pytest.raises(CreditEnvsError, match=r"masking='black': expected one of blank, patches"):
+    with pytest.raises(CreditEnvsError, match=r"masking='black': expected one of blank, patches, noise"):
         looking.blind_log_prob(batches[0], "black")
+    with pytest.raises(CreditEnvsError, match=r"noise=-1: expected a number in \[0, 100\]"):
+        looking.blind_log_prob(batches[0], "noise", noise=-1)
     with pytest.raises(CreditEnvsError, match="there is no picture in it"):
         reading.blind_log_prob(batches[1])
     with pytest.raises(CreditEnvsError, match=r"width=0: expected an integer in \[1"):

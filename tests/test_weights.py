@@ -29,6 +29,7 @@ from credit_envs.weights.chance import random_mask
 from credit_envs.weights.high_entropy import high_entropy
 from credit_envs.weights.selection import row_mean, top
 from credit_envs.weights.vppo import (
+    MEASURES,
     exact_dependence,
     sampled_dependence,
     vppo,
@@ -236,6 +237,47 @@ def test_sampled_dependence_is_unbiased_for_the_exact_one(seed):
     z = float(gap.mean()) / (float(gap.std()) / math.sqrt(len(gap)))
     assert abs(z) < 4
     assert float(exact[batch.mask].max()) > 0.05
+
+
+def test_measures_of_dependence_by_hand():
+    p, q = torch.tensor([[0.9, 0.1, 0.0]]).double(), torch.tensor([[0.5, 0.25, 0.25]]).double()
+    by_hand = {
+        "kl": 0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.25),
+        "reverse_kl": math.inf,  # a third action, which p never takes
+        "total_variation": 0.4,
+        "jensen_shannon": 0.5
+        * (
+            0.9 * math.log(0.9 / 0.7)
+            + 0.1 * math.log(0.1 / 0.175)
+            + 0.5 * math.log(0.5 / 0.7)
+            + 0.25 * math.log(0.25 / 0.175)
+            + 0.25 * math.log(2)
+        ),
+    }
+    assert set(by_hand) == set(MEASURES)
+    for name, wanted in by_hand.items():
+        assert float(MEASURES[name](p, q)) == pytest.approx(wanted), name
+        assert float(MEASURES[name](p, p)) == pytest.approx(0, abs=1e-15), name
+    apart = torch.eye(2).double()
+    assert float(MEASURES["jensen_shannon"](apart[0], apart[1])) == pytest.approx(math.log(2))
+    assert float(MEASURES["total_variation"](apart[0], apart[1])) == 1
+
+
+def test_exact_dependence_by_every_measure():
+    """Zero where the image changes nothing; total variation² ≤ KL/2, whichever way round."""
+    table, policy, sampler = cued(1)
+    sample = sampler.groups(200, 2)
+    batch, blind = sample.trajectories, blind_rows(table, policy, sample)
+    found = {name: exact_dependence(batch, blind, name) for name in MEASURES}
+    for score in found.values():
+        assert torch.all(score >= 0)
+        assert torch.all(score[~batch.mask] == 0)
+    for name in ("kl", "reverse_kl"):
+        assert torch.all(found["total_variation"] ** 2 <= found[name] / 2 + 1e-12)
+        assert float(found[name].max()) > 0.01
+    assert torch.equal(found["kl"], exact_dependence(batch, blind))
+    with pytest.raises(CreditEnvsError, match="unknown measure 'js'"):
+        exact_dependence(batch, blind, "js")
 
 
 def test_exact_dependence_finds_the_steps_that_need_the_image():

@@ -181,30 +181,5 @@ CLAIMS: tuple[Claim, ...] = (
             seeds=20,
         ),
     ),
-    Claim(
-        "visual_measures",
-        "Which steps need the picture is best told by how far the policy moves without it.",
-        "Huang et al. 2025, arXiv 2510.09285 (VPPO): KL, patches black",
-        "the quarter of the steps with the largest divergence holds more of the steps that need the picture than chance, "
-        "entropy or the plain log-ratio do; half of the patches black tells more than all black",
-        "it holds fewer",
-        (
-            Contrast("recall_k3", "network", than="recall_chance"),
-            Contrast("recall_k3", "network", than="recall_entropy"),
-            Contrast("recall_k3", "network", than="recall_gap"),
-            Contrast("recall_patches", "network", than="recall_k3"),
-        ),
-        arms(
-            "dependence",
-            {
-                "facts are needed": "credit/Charts-v0?bars=3&values=3",
-                "half is printed": "credit/Charts-v0?bars=3&printed=0.5&values=3",
-                "facts are notes": "credit/Charts-v0?bars=3&paid=answer&values=3",
-            },
-            {"network": {}},
-            budget=60_000,
-            full={"budget": 150_000},
-        ),
-    ),
 )
 """Claims that loops of their own measure."""

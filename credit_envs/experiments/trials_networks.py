@@ -19,15 +19,16 @@ from credit_envs.experiments.trials_loops import told, trained
 from credit_envs.oracle.evaluation import expected_return
 from credit_envs.plans.gc_rl import gc_rl
 from credit_envs.policies.features import default_view
-from credit_envs.policies.network import Network
+from credit_envs.policies.network import MASKINGS, Network
 from credit_envs.policies.phase import Phase
 from credit_envs.policies.routing import balance, diversity, switches, switching, temperature
 from credit_envs.rewards.critique import critique_reward
-from credit_envs.sampling.divergence import entropy, k3
-from credit_envs.sampling.trajectories import Sample
+from credit_envs.sampling.divergence import entropy
+from credit_envs.sampling.trajectories import Sample, Trajectories
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.training import Run
 from credit_envs.weights.selection import top
+from credit_envs.weights.vppo import MEASURES, exact_dependence, sampled_dependence
 
 
 def critique(
@@ -146,42 +147,86 @@ def _weights(table: TabularMDP, experts: int, width: int, rank: int) -> int:
     return sum(p.numel() for p in Phase(table, 1, 0, experts=experts, width=width, rank=rank).parameters())
 
 
-def dependence(environment: str, seeds: range, budget: int, share: float = 0.25, groups: int = 8) -> Figures:
+def dependence(
+    environment: str, seeds: range, budget: int, printed_in: str = "", share: float = 0.25, groups: int = 8
+) -> Figures:
     """Trains a network that sees, and asks how well measures of visual dependence find the steps that need the picture.
 
     A measure keeps the ``share`` of each rollout's steps where it is largest, and is scored by the share of the steps with the
     label ``visual`` that it keeps: 1 if it finds all, ``share`` if it is blind.
 
+    Args:
+        environment: id of a table with the label ``visual``.
+        seeds: of the learners.
+        budget: environment steps per learner.
+        printed_in: of Charts with printed heights, where they stand: ``text`` or ``picture``. Steps that copy one are then told
+            from steps that perceive a bar, among those that can still be paid.
+        share: in [0, 1].
+        groups: per update and learner.
+
     Returns:
-        ``recall_NAME`` for ``k3`` (VPPO's: the picture black), ``patches`` (half of its patches black),
-        ``gap`` (|log-ratio|), ``entropy`` and ``chance``; and ``final``.
+        ``final``, and ``recall_NAME`` for the measures of :func:`_measures`. With ``printed_in`` also ``perceived_NAME`` and
+        ``copied_NAME``, the shares that are kept of these steps; ``apart_NAME``, how often a perceived step scores higher than
+        a copied one of the same rollout (ties count half); ``read_perceived`` and ``read_copied``, how often they are right.
     """
-    table = registry.make_table(environment)
+    place = f"{environment}{'&' if '?' in environment else '?'}printed_in={printed_in}" if printed_in else environment
+    table = registry.make_table(place)
     run, curve = trained(
-        table, environment, seeds, budget, lambda _, s: dr_grpo(s.trajectories), groups=groups, policy="fusion"
+        table, place, seeds, budget, lambda _, s: dr_grpo(s.trajectories), groups=groups, policy="fusion"
     )
-    network: Any = run.policy
     out: dict[str, list[float]] = {"final": curve.final.tolist()}
-    visual = torch.from_numpy(table.labels["visual"].copy())
     sampler = run.sampler
     sampler.going = torch.arange(len(seeds))
     sample = sampler.groups(32 * len(seeds), 8)
-    batch, needs = sample.trajectories, visual[sample.truth.state % table.n_states] == 1
-    luck = torch.Generator().manual_seed(seeds.start)
+    batch, state = sample.trajectories, sample.truth.state % table.n_states
+    owner = sampler.owner(batch.context)
+
+    def label(of: TabularMDP, name: str) -> Tensor:
+        return torch.from_numpy(of.labels[name].copy())[state]
+
+    def share_of(part: Tensor, whole: Tensor) -> list[float]:
+        every = (whole.flatten(1).double(), (part * whole).flatten(1).double())
+        size, hit = (torch.zeros(len(seeds)).double().index_add_(0, owner, each.sum(dim=1)) for each in every)
+        return (hit / size).tolist()
+
+    needs = (label(table, "visual") == 1) & batch.mask
+    if printed_in:
+        # Both tables number their states alike, and only the other one says which heights are printed.
+        lettered = label(registry.make_table(environment, printed_in="picture"), "lettered") == 1
+        live = (label(table, "right") == 1) & batch.mask
+        kinds = {"perceived": needs & live & ~lettered, "copied": live & lettered}
+        pairs = kinds["perceived"][:, :, None] & kinds["copied"][:, None, :]
+        right = batch.action == label(table, "reference_action")
+        out |= {f"read_{name}": share_of(right, steps) for name, steps in kinds.items()}
+    for name, score in _measures(run.policy, batch, seeds.start).items():
+        kept = top(score, batch.mask, share)
+        out[f"recall_{name}"] = share_of(kept, needs)
+        if printed_in:
+            out |= {f"{kind}_{name}": share_of(kept, steps) for kind, steps in kinds.items()}
+            here, there = score[:, :, None], score[:, None, :]
+            out[f"apart_{name}"] = share_of((here > there).double() + (here == there).double() / 2, pairs)
+    return out
+
+
+def _measures(network: Any, batch: Trajectories, seed: int) -> dict[str, Tensor]:
+    """Returns measures of visual dependence by name, float64 ``[N, T]`` each.
+
+    - From the action taken, the picture black: ``k3`` (VPPO's), ``gap`` (|log-ratio|), ``drop`` (π(a) with the picture less
+      π(a) without); with ``patches`` (half of them black) or ``noise`` instead of all black: k3.
+    - From all actions, the picture black: those of :data:`credit_envs.weights.vppo.MEASURES`.
+    - Without a second look: ``entropy``, and ``chance``.
+    """
     with torch.no_grad():
-        black = network.blind_log_prob(batch) - batch.log_prob
-        patched = network.blind_log_prob(batch, "patches") - batch.log_prob
-    scores = {
-        "k3": k3(black).clamp(0, 10),
-        "patches": k3(patched).clamp(0, 10),
-        "gap": black.abs(),
+        blind = {kind: network.blind_log_prob(batch, kind) for kind in MASKINGS}
+        every = network.blind(batch)
+    luck = torch.Generator().manual_seed(seed)
+    return {
+        "k3": sampled_dependence(batch, blind["blank"]),
+        "patches": sampled_dependence(batch, blind["patches"]),
+        "noise": sampled_dependence(batch, blind["noise"]),
+        "gap": (blind["blank"] - batch.log_prob).abs(),
+        "drop": batch.log_prob.exp() - blind["blank"].exp(),
+        **{name: exact_dependence(batch, every, name) for name in MEASURES},
         "entropy": entropy(batch.policy_table)[batch.policy_row],
         "chance": torch.rand(batch.mask.shape, generator=luck, dtype=torch.float64),
     }
-    owner = sampler.owner(batch.context)
-    for name, score in scores.items():
-        found = top(score, batch.mask, share) & needs & batch.mask
-        out[f"recall_{name}"] = [
-            float(found[owner == k].sum() / (needs & batch.mask)[owner == k].sum()) for k in range(len(seeds))
-        ]
-    return out

@@ -13,13 +13,15 @@ picture. With `paid="answer"` facts are notes: they are not checked, and matter 
 reads them makes them matter. Whoever can see may ignore them and read the picture with the answer.
 
 Two dials turn how much can be said without the picture. The text tells last year's heights, and each bar has last year's
-with probability `prior`: the language prior. Of the bars, a share `printed` have this year's height in the text too.
+with probability `prior`: the language prior. Of the bars, a share `printed` have this year's height in the text too. With
+`printed_in="picture"` these heights stand in the picture instead, as numbers in the place of bars: to state one, words are
+copied and nothing is measured, and yet it is lost with the picture.
 
 Which heights the asked bars have is the chart, a context; the other bars have the same heights in all charts of an instance.
 Question, names, colours, positions, last year's heights and the order of the actions differ between instances.
 
 With `paid="facts"` the best player earns 1 with the picture and max(`prior`, 1/`values`)^m without it, m of the asked
-bars not being printed; :func:`credit_envs.families.charts_blind.without_image` gives the game without the picture.
+bars not being printed in the text; :func:`credit_envs.families.charts_blind.without_image` gives the game without the picture.
 
 ## Action Space
 
@@ -32,7 +34,8 @@ then the answers that some chart has (names of the asked bars, or numbers).
 - `text`: the question, last year's heights, those of this year that are printed, what is written, and the tokens
   that may follow with the numbers of their actions.
 - `grid`: uint8 `[values + 1, bars, 3]`, one column per bar, the highest value on top. Channel 0: 1 inside the bar.
-  Channel 1: in the bottom row, 1 + the action of the bar's name. Channel 2: the value that a row stands for.
+  Channel 1: in the bottom row, 1 + the action of the bar's name; above it, 1 + the action of the number that stands for a bar.
+  Channel 2: the value that a row stands for.
 - `rgb`: uint8 `[240, 320, 3]`, the chart with its title, axis and names. `ansi`: the chart in characters, and the text.
 - `both`: text and grid. `both_rgb`: text and rgb.
 - `grid_blank`, `grid_patches`, `grid_noise`, and the same after `rgb_`, `both_` and `both_rgb_`: the picture all black,
@@ -49,6 +52,7 @@ Text and picture together tell all states apart until the end. Labels:
 - `blind`: number of what is seen without the picture; states that only the picture tells apart share it.
 - `visual`: 1 where the token to be written next depends on the picture: no token is optimal in all states with this
   `blind`.
+- `lettered`, with `printed_in="picture"` only: 1 where such a height is to be written next.
 - `key_facts` (number of key visual facts), `facts` (how many of them are stated right so far), `stated` (which, bit by
   bit), for :func:`credit_envs.families.charts_judge.judge`.
 - `reference_action`: goes on correctly from what is written, and reads in the picture what is missing for the
@@ -80,8 +84,9 @@ With the answer, after 4·facts + 1 tokens, which is also the horizon.
 - `question` (default `"any"`): `"sum"`, `"difference"`, `"highest"`, or `"any"` of them, by instance.
 - `prior` (default 0.5): probability that a bar has last year's height; below 1/values it counts as 1/values, which tells
   nothing.
-- `printed` (default 0.0): share of the bars whose heights the text prints, of the asked ones and of the others; what it
+- `printed` (default 0.0): share of the bars whose heights are printed in words, of the asked ones and of the others; what it
   leaves of a bar is decided by lot, once per instance.
+- `printed_in` (default `"text"`): where printed heights stand, `"text"` or `"picture"`.
 - `paid` (default `"facts"`): what must be right, see Description.
 - `corruption` (default 0.5): share of the picture that patches and noise cover.
 
@@ -103,7 +108,7 @@ import numpy as np
 
 from credit_envs.errors import CreditEnvsError
 from credit_envs.families.charts_question import KINDS, make_question
-from credit_envs.families.charts_states import count_prefixes, edges, labels, make_states
+from credit_envs.families.charts_states import count_prefixes, edges, labels, lettered, make_states
 from credit_envs.families.charts_views import views
 from credit_envs.families.family import Knob
 from credit_envs.table.build import from_outcomes
@@ -115,7 +120,10 @@ KNOBS = {
     "facts": Knob(2, 2, 4, "bars that the question asks about"),
     "question": Knob("any", choices=("any", *KINDS), doc="what is asked"),
     "prior": Knob(0.5, 0, 1, "probability that a bar has last year's height, at least 1/values", integer=False),
-    "printed": Knob(0.0, 0, 1, "share of the bars whose heights the text prints", integer=False),
+    "printed": Knob(0.0, 0, 1, "share of the bars whose heights are printed in words", integer=False),
+    "printed_in": Knob(
+        "text", choices=("text", "picture"), doc="where printed heights stand: text, or picture instead of bars"
+    ),
     "paid": Knob("facts", choices=("facts", "answer"), doc="what must be right: answer and facts, or the answer"),
     "corruption": Knob(0.5, 0, 1, "share of the picture that patches and noise cover", integer=False),
 }
@@ -132,6 +140,7 @@ def build(
     question: str,
     prior: float,
     printed: float,
+    printed_in: str,
     paid: str,
     corruption: float,
 ) -> TabularMDP:
@@ -144,12 +153,14 @@ def build(
         raise CreditEnvsError(
             f"bars={bars}, values={values}, facts={facts}: {count} states, expected at most {MOST_STATES}; take fewer"
         )
-    drawn = make_question(instance_seed, bars, values, facts, question, prior, printed)
+    drawn = make_question(instance_seed, bars, values, facts, question, prior, printed, printed_in)
     all_facts = paid == "facts"
     states = make_states(drawn, all_facts)
     state, token, successor = edges(states)
     over = successor >= states.playing
     named = labels(states, all_facts)
+    if printed_in == "picture":
+        named["lettered"] = lettered(states)
     return from_outcomes(
         "Charts",
         states.playing + states.ends.chart.size,

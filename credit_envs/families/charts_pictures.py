@@ -20,7 +20,7 @@ _PAINTS = tuple(tiles.COLOURS.values())
 
 
 def picture(question: Question, chart: int) -> NDArray[np.uint8]:
-    """Draws one of the charts of a question, uint8 ``[240, 320, 3]``: title, axis with lines, bars, names below."""
+    """Draws one of the charts of a question, uint8 ``[240, 320, 3]``: title, axis with lines, bars or numbers, names below."""
     h, n = question.values, len(question.names)
     out = np.broadcast_to(np.array(tiles.PAGE, np.float64), (ROWS, COLUMNS, 3)).copy()
     write(out, question.title, _LEFT, 16, 13, tiles.INK)
@@ -33,8 +33,11 @@ def picture(question: Question, chart: int) -> NDArray[np.uint8]:
     size = min(9.0, 9.0 * (pitch - 4) / max(width(name, 9.0) for name in question.names))
     for bar, height in enumerate(question.heights[chart].tolist()):
         middle, half = _LEFT + (bar + 0.5) * pitch, min(0.32 * pitch, 26.0)
-        box = (middle - half, float(level[height]), middle + half, _BASE)
-        _fill(out, box, _PAINTS[question.colours[bar]], corner=4)
+        if question.lettered[bar]:
+            write(out, str(height), middle - width(str(height), 13) / 2, _BASE - 18, 13, tiles.INK)
+        else:
+            box = (middle - half, float(level[height]), middle + half, _BASE)
+            _fill(out, box, _PAINTS[question.colours[bar]], corner=4)
         name = question.names[bar]
         write(out, name, middle - width(name, size) / 2, _BASE + 10, size, tiles.INK)
     _fill(out, (_LEFT, _BASE - 0.75, _RIGHT, _BASE + 0.75), tiles.INK)

@@ -43,6 +43,7 @@ class Question:
         asked: int64 ``[k]``, bars in the order of the question.
         last: int64 ``[n]``, last year's heights, the likeliest ones.
         printed: bool ``[n]``, whose heights the text gives.
+        lettered: bool ``[n]``, whose heights the picture gives as numbers, in the place of bars.
         heights: int64 ``[C, n]``; bars that nobody asks about have the same height in all charts.
         probability: float64 ``[C]``.
         colours: int64 ``[n]``, numbers 0 … 5.
@@ -57,6 +58,7 @@ class Question:
     asked: Ints
     last: Ints
     printed: Bools
+    lettered: Bools
     heights: Ints
     probability: Floats
     colours: Ints
@@ -93,9 +95,16 @@ class Question:
 
 
 def make_question(
-    instance_seed: int, bars: int, values: int, facts: int, question: str, prior: float, printed: float
+    instance_seed: int,
+    bars: int,
+    values: int,
+    facts: int,
+    question: str,
+    prior: float,
+    printed: float,
+    printed_in: str = "text",
 ) -> Question:
-    """Draws one instance; ``question`` is a kind or ``"any"``."""
+    """Draws one instance; ``question`` is a kind or ``"any"``, ``printed_in`` is ``"text"`` or ``"picture"``."""
     n_tokens = bars + facts * values + 1 + len(WORDS)
     sizes = (4, _NAMES, bars, bars, bars, bars, bars, _COLOURS, n_tokens)
     draws = instance_draws("Charts", instance_seed, sum(sizes))
@@ -126,7 +135,8 @@ def make_question(
         values=values,
         asked=asked,
         last=usual,
-        printed=shown,
+        printed=shown & (printed_in == "text"),
+        lettered=shown & (printed_in == "picture"),
         heights=heights,
         probability=probability[possible],
         colours=np.argsort(colours, kind="stable")[:bars],

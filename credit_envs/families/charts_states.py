@@ -215,6 +215,12 @@ def labels(states: States, all_facts: bool) -> dict[str, Ints]:
     }
 
 
+def lettered(states: States) -> Ints:
+    """Returns where a height is to be written that stands in the picture as a number, int64 ``[S]`` of 0 and 1."""
+    due = (states.prefixes.turn == VALUE) & states.question.lettered[states.prefixes.current]
+    return np.append(due.repeat(states.charts), np.zeros(states.ends.chart.size)).astype(np.int64)
+
+
 def _bits(stated: Ints, keep: Bools) -> Ints:
     """Takes some of the bits apart, int64 ``[..., J]``."""
     return np.asarray(stated[..., None] >> np.flatnonzero(keep) & 1)

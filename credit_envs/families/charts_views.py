@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import repeat
 
 import gymnasium
 import numpy as np
@@ -76,12 +77,14 @@ def views(states: States, chart: Ints, corruption: float) -> dict[str, View]:
 
 
 def _planes(question: Question) -> NDArray[np.uint8]:
-    """Returns the planes of all charts, uint8 ``[C, h + 1, n, 3]``."""
+    """Returns the planes of all charts, uint8 ``[C, h + 1, n, 3]``; a number stands where the lowest part of its bar would."""
     h, n, charts = question.values, len(question.names), len(question.heights)
     out = np.zeros((charts, h + 1, n, 3), dtype=np.uint8)
     level = np.arange(h, -1, -1)
-    out[..., 0] = (level[:, None] > 0) & (level[:, None] <= question.heights[:, None, :])
+    drawn = (level[:, None] > 0) & (level[:, None] <= question.heights[:, None, :])
+    out[..., 0] = drawn & ~question.lettered
     out[:, -1, :, 1] = 1 + question.order[:n]
+    out[:, -2, :, 1] = np.where(question.lettered, 1 + question.order[n + question.heights], 0)
     out[..., 2] = level[:, None]
     return out
 
@@ -90,10 +93,15 @@ def _sketches(question: Question) -> list[str]:
     """Returns the charts in characters."""
     cell = 2 + max(map(len, question.names))
     names = "    " + "".join(name.center(cell) for name in question.names)
+
+    def column(heights: list[int], level: int) -> list[str]:
+        bars = zip(heights, question.lettered.tolist(), strict=True)
+        return [str(n) * (level == 1) if number else "##" * (n >= level) for n, number in bars]
+
     out = []
     for heights in question.heights.tolist():
         rows = [
-            f"{level:>2} |" + "".join(("##" if height >= level else "").center(cell) for height in heights)
+            f"{level:>2} |" + "".join(map(str.center, column(heights, level), repeat(cell)))
             for level in range(question.values, 0, -1)
         ]
         lines = [f"    {question.title}", *rows, "   +" + "-" * (cell * len(heights)), names]

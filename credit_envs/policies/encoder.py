@@ -68,18 +68,20 @@ class Reader(nn.Module):
 
         Args:
             obs: int64 ``[M]``.
-            picture: uint8 ``[M, h, w, c]``, or ``[1, h, w, c]`` for all, shown instead of each observation's own.
+            picture: uint8 ``[M, h, w, c]``, or ``[1, h, w, c]`` for all, shown instead of each observation's own; or what is
+                read of it, floating, see :meth:`cells`.
 
         Returns:
             ``[learners, M, width]``.
         """
         if picture is not None and self.kind == "planes":
-            return self._planes(picture).expand(-1, len(obs), -1)
+            seen = picture if picture.is_floating_point() else self.cells(picture)
+            return self._planes(seen).expand(-1, len(obs), -1)
         used, place = distinct(self.index[obs])
         rows = self.rows[used]
         code: Tensor
         if self.kind == "planes":
-            code = self._planes(rows)
+            code = self._planes(self.cells(rows))
         elif self.kind == "numbers":
             code = self.codes(rows).sum(-2)
         else:
@@ -88,10 +90,16 @@ class Reader(nn.Module):
             code = (share / share.norm(dim=1, keepdim=True).clamp(min=1)) @ self.codes.weight
         return code.index_select(1, place)
 
-    def _planes(self, planes: Tensor) -> Tensor:
+    def cells(self, planes: Tensor) -> Tensor:
+        """Returns what is read of planes uint8 ``[M, h, w, c]``, float32 ``[M, h, w, size]`` in [0, 1].
+
+        A channel of few values gives a cell that is 0 or 1 for each value, a brightness gives itself.
+        """
         channel, value = self.levels.unbind(1)
         at = planes[..., channel]
-        x = torch.where(value < 0, at.to(torch.float32) / 255, (at == value).to(torch.float32))
+        return torch.where(value < 0, at.to(torch.float32) / 255, (at == value).to(torch.float32))
+
+    def _planes(self, x: Tensor) -> Tensor:
         code: Tensor
         if not len(self.convolutions):
             code = self.linear(x.flatten(1))
@@ -158,13 +166,22 @@ class Encoder(nn.Module):
             x = layer(x).relu()
         return x
 
-    def pictures(self, obs: Tensor) -> Tensor:
-        """Returns the pictures of observation ids int64 ``[M]``, uint8 ``[M, h, w, c]``.
+    @property
+    def eye(self) -> Reader:
+        """The reader of the picture.
 
         Raises:
             CreditEnvsError: if the view has none.
         """
         for reader in self.readers:
             if isinstance(reader, Reader) and reader.kind == "planes":
-                return reader.rows[reader.index[obs]]
+                return reader
         raise CreditEnvsError(f"view={self.view!r}: there is no picture in it; use a view such as 'both' or 'grid'")
+
+    def pictures(self, obs: Tensor) -> Tensor:
+        """Returns the pictures of observation ids int64 ``[M]``, uint8 ``[M, h, w, c]``.
+
+        Raises:
+            CreditEnvsError: if the view has none.
+        """
+        return self.eye.rows[self.eye.index[obs]]

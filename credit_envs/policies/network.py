@@ -26,8 +26,12 @@ _FIRST_GAIN = 0.01
 _CHUNK = 1 << 13
 _SALT = 0xB11D
 _PATCHES = 14
-MASKINGS = ("blank", "patches")
-"""How the picture is taken away: all of it, or a share of its patches at random."""
+_CELLS = 1 << 22
+MASKINGS = ("blank", "patches", "noise")
+"""How the picture is taken away: all of it black, a share of its patches black at random, or under Gaussian noise."""
+
+NOISE = 189 / 255
+"""Standard deviation of the noise, of brightness in [0, 1]: what VPPO's release takes, appendix F of its paper."""
 
 
 class Network(Policy):
@@ -87,36 +91,63 @@ class Network(Policy):
             parts = [normalised(self.head(self.encoder(obs)), self.allowed[obs]).exp() for obs in chunks]
         return torch.cat(parts, dim=1).view(-1, self.n_actions)
 
-    def blind_log_prob(self, batch: Trajectories, masking: str = "blank", share: float = 0.5, salt: int = 0) -> Tensor:
-        """Returns what this network says with its picture taken away, float64 ``[N, T]``, 0 where masked.
+    def blind_log_prob(
+        self, batch: Trajectories, masking: str = "blank", share: float = 0.5, salt: int = 0, noise: float = NOISE
+    ) -> Tensor:
+        """Returns what this network says of its actions with its picture taken away, float64 ``[N, T]``, 0 where masked.
 
         Args:
             batch: the rollouts.
-            masking: ``blank`` (the whole picture is black) or ``patches`` (each of at most 14 × 14 patches of each step's
-                picture is black with probability ``share``, as VPPO's release does with its 14-pixel patches).
+            masking: ``blank`` (the whole picture is black), ``patches`` (each of at most 14 × 14 patches of the picture is
+                black with probability ``share``, as VPPO's release does with its 14-pixel patches) or ``noise`` (Gaussian noise
+                is added to each cell that is read of the picture, which is then cut to [0, 1]).
             share: probability that a patch is black, in [0, 1].
-            salt: with the seed, the luck of the patches; a batch of equal size and salt is patched alike.
+            salt: with the seed, the luck of patches and noise. One draw spoils all pictures of a rollout, as VPPO's does, so
+                a batch of equal size and salt is spoilt alike.
+            noise: standard deviation, in [0, 100].
 
         Raises:
             CreditEnvsError: if the view has no picture, or an argument is out of range.
         """
+        log = self._taken_away(batch, masking, share, salt, noise)
+        out = torch.zeros_like(batch.log_prob)
+        out[batch.mask] = log.gather(1, batch.policy_action[batch.mask][:, None]).squeeze(1)
+        return out
+
+    def blind(
+        self, batch: Trajectories, masking: str = "blank", share: float = 0.5, salt: int = 0, noise: float = NOISE
+    ) -> Tensor:
+        """Returns the probabilities of all actions with the picture taken away, float64 ``[N, T, A]``, 0 where masked.
+
+        Arguments and errors as for :meth:`blind_log_prob`; columns as in ``batch.policy_table``.
+        """
+        out = batch.log_prob.new_zeros((*batch.mask.shape, self.n_actions))
+        out[batch.mask] = self._taken_away(batch, masking, share, salt, noise).exp()
+        return out
+
+    def _taken_away(self, batch: Trajectories, masking: str, share: float, salt: int, noise: float) -> Tensor:
+        """Returns log-probabilities of all actions at the M steps taken, ``[M, A]``."""
         if masking not in MASKINGS:
             raise CreditEnvsError(f"masking={masking!r}: expected one of {', '.join(MASKINGS)}")
         check_range("share", share, 0, 1)
-        rows, action = batch.policy_row[batch.mask], batch.policy_action[batch.mask]
-        out = torch.zeros_like(batch.log_prob)
+        check_range("noise", noise, 0, 100)
+        rows = batch.policy_row[batch.mask]
+        first = self.encoder.pictures(rows[:1] % self.n_obs)
         if masking == "blank":
             rows, place = distinct(rows)
-            black = torch.zeros_like(self.encoder.pictures(rows[:1] % self.n_obs))
-            log = self._blind(rows, black)[place]
-        else:
-            parts = torch.split(torch.arange(len(rows), device=rows.device), _CHUNK)
-            log = torch.cat([self._blind(rows[i], self._patched(rows[i], i, share, salt)) for i in parts])
-        out[batch.mask] = log.gather(1, action[:, None]).squeeze(1)
-        return out
+            return self._blind(rows, torch.zeros_like(first))[place]
+        size = min(_CHUNK, max(1, _CELLS // max(1, self.encoder.eye.cells(first).numel())))
+        spoilt = []
+        rollouts = torch.nonzero(batch.mask)[:, 0]
+        for of, number in zip(torch.split(rows, size), torch.split(rollouts, size), strict=True):
+            seen = (
+                self._patched(of, number, share, salt) if masking == "patches" else self._noisy(of, number, noise, salt)
+            )
+            spoilt.append(self._blind(of, seen))
+        return torch.cat(spoilt)
 
     def _blind(self, rows: Tensor, picture: Tensor) -> Tensor:
-        """Returns log-probabilities of rows int64 ``[M]`` that see given pictures ``[M or 1, h, w, c]``, ``[M, A]``."""
+        """Returns log-probabilities of rows int64 ``[M]`` that see given pictures, see :class:`Encoder`, ``[M, A]``."""
         obs = rows % self.n_obs
         every = self.head(self.encoder(obs, picture))
         own = every[rows // self.n_obs, torch.arange(len(rows), device=rows.device)]
@@ -125,14 +156,23 @@ class Network(Policy):
     def _patched(self, rows: Tensor, number: Tensor, share: float, salt: int) -> Tensor:
         shown = self.encoder.pictures(rows % self.n_obs)
         across = [min(side, _PATCHES) for side in shown.shape[1:3]]
-        zero = torch.zeros_like(number)
-        key = mix_words(streams(self.seed, Purpose.JUDGE, zero + _SALT, zero + salt), number)
-        cells = torch.arange(across[0] * across[1], device=rows.device)
-        keep = (draws(key[:, None], cells) >= share * ONE).view(-1, *across)
+        keep = (self._luck(number, salt, across[0] * across[1]) >= share * ONE).view(-1, *across)
         at = [
             torch.arange(side, device=rows.device) * n // side for side, n in zip(shown.shape[1:3], across, strict=True)
         ]
         return shown * keep[:, at[0]][:, :, at[1]][..., None]
+
+    def _noisy(self, rows: Tensor, number: Tensor, noise: float, salt: int) -> Tensor:
+        shown = self.encoder.eye.cells(self.encoder.pictures(rows % self.n_obs))
+        draw = self._luck(number, salt, shown[0].numel()).to(torch.float64)
+        normal: Tensor = torch.special.ndtri((draw + 0.5) / ONE)
+        return (shown + noise * normal.view(shown.shape)).clamp(0, 1).to(torch.float32)
+
+    def _luck(self, number: Tensor, salt: int, size: int) -> Tensor:
+        """Returns draws of numbered rollouts int64 ``[M]``, int64 ``[M, size]`` in ``[0, 2**53)``."""
+        zero = torch.zeros_like(number)
+        key = mix_words(streams(self.seed, Purpose.JUDGE, zero + _SALT, zero + salt), number)
+        return draws(key[:, None], torch.arange(size, device=number.device))
 
 
 class Heads(nn.Module):
@@ -190,4 +230,4 @@ def planner(table: TabularMDP, learners: int = 1, seed: int = 0, *, view: str | 
     return Network(table, learners, seed, view=view, heads=True)
 
 
-__all__ = ["MASKINGS", "Heads", "Network", "cnn", "fields", "fusion", "planner", "text"]
+__all__ = ["MASKINGS", "NOISE", "Heads", "Network", "cnn", "fields", "fusion", "planner", "text"]

@@ -7,7 +7,8 @@
 
 The mask multiplies credit, so a loss that averages over steps still counts all of them, as the paper's does. α has mean 1
 over the batch; it is 1 where all S̄ are equal or there is one rollout. The paper defines S as the exact KL divergence; its
-code, and the default here, estimate it from the action that was taken. ``dependence`` takes exact numbers instead. k = 0.4
+code, and the default here, estimate it from the action that was taken. ``dependence`` takes exact numbers instead, those of
+:func:`exact_dependence`, which has the other divergences too (the paper's appendix G: Jensen–Shannon a little worse). k = 0.4
 is what the launch scripts set (the configuration's 0.2 is unused). min, max and mean run over the whole batch, where the
 code takes a device's mini-batch and micro-batch. S depends on observation and action alone, so rollouts of a tree agree on
 their shared steps; the mask doesn't, since each row ranks its own steps.
@@ -19,10 +20,12 @@ Source: Huang et al. 2025, arXiv 2510.09285; released code ``verl/workers/actor/
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
-from credit_envs.errors import CreditEnvsError, check_range
+from credit_envs.errors import CreditEnvsError, check_range, unknown
 from credit_envs.sampling.divergence import k3, kl
 from credit_envs.sampling.trajectories import Trajectories
 from credit_envs.weights.selection import row_mean, top
@@ -31,26 +34,43 @@ _CEILING = 10.0
 _FLAT = 1e-6
 
 
+def _jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    middle = (p + q) / 2
+    return (kl(p, middle) + kl(q, middle)) / 2
+
+
+MEASURES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "kl": kl,
+    "reverse_kl": lambda p, q: kl(q, p),
+    "jensen_shannon": _jensen_shannon,
+    "total_variation": lambda p, q: (p - q).abs().sum(dim=-1) / 2,
+}
+"""How far p, with the image, lies from q, without: float64 ``[..., A]`` twice to ``[...]``; the first three in nats."""
+
+
 def sampled_dependence(batch: Trajectories, blind_log_prob: Tensor) -> Tensor:
     """Returns S from the actions that were taken, float64 ``[N, T]`` in [0, 10], 0 where masked."""
     d = torch.where(batch.mask, blind_log_prob - batch.log_prob, 0.0)
     return k3(d).clamp(0, _CEILING)
 
 
-def exact_dependence(batch: Trajectories, blind: Tensor) -> Tensor:
-    """Returns S as the KL divergence KL(π(·|text, image) ‖ π(·|text)), float64 ``[N, T]``, 0 where masked.
+def exact_dependence(batch: Trajectories, blind: Tensor, measure: str = "kl") -> Tensor:
+    """Returns S as a divergence of all of π(·|text, image) from π(·|text), float64 ``[N, T]``, 0 where masked.
 
     Args:
         batch: the rollouts.
         blind: float64 ``[N, T, A]``, probabilities with the image masked, in the columns of ``batch.policy_table``.
+        measure: one of :data:`MEASURES`: ``kl``, KL(π(·|text, image) ‖ π(·|text)), is the paper's.
 
     Raises:
-        CreditEnvsError: if the shape doesn't fit.
+        CreditEnvsError: if the shape doesn't fit, or the measure is unknown.
     """
+    if measure not in MEASURES:
+        raise unknown("measure", measure, MEASURES)
     wanted = (*batch.mask.shape, batch.policy_table.shape[1])
     if tuple(blind.shape) != wanted:
         raise CreditEnvsError(f"blind: expected shape {wanted}, got {tuple(blind.shape)}")
-    return torch.where(batch.mask, kl(batch.policy_table[batch.policy_row], blind), 0.0)
+    return torch.where(batch.mask, MEASURES[measure](batch.policy_table[batch.policy_row], blind), 0.0)
 
 
 def vppo_mask(
