@@ -85,6 +85,7 @@ class Run:
         self.policy = policy.to(options.device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=options.rate)
         player = self.policy.table() if isinstance(self.policy, Policy) else self.policy
+        self._played = player if isinstance(player, Tensor) else None
         self.sampler = Learners(self.table, player, options.learners, options.seed, options.device)
         self.updates, self.curve = 0, list[dict[str, Any]]()
         self._models: dict[str, nn.Module] = {}
@@ -377,7 +378,7 @@ class Run:
         self._passed = torch.maximum(self._passed, passed)
 
     def returns(self, learners: Sequence[int] | None = None) -> Any:
-        """Returns the expected return of learners' policies (default: of all), float64 ``[n]``.
+        """Returns the expected return of learners' policies (default: of all), float64 ``[n]``, as the sampler plays them.
 
         It is exact for policies without memory; with memory it is simulated apart from training, on luck of its own.
         """
@@ -387,12 +388,14 @@ class Run:
             found = simulate(self.table, self.policy, o.learners, o.rollouts, luck, o.device)
             self._error = found.error.numpy()
             return found.mean.numpy()[chosen]
-        probability = self.policy.table().cpu().numpy().reshape(self.options.learners, self.table.n_obs, -1)
+        assert self._played is not None
+        probability = self._played.cpu().numpy().reshape(self.options.learners, self.table.n_obs, -1)
         return np.array([expected_return(self.table, TabularPolicy("obs", probability[k])) for k in chosen])
 
     def _follow(self) -> None:
         """Lets the sampler follow the policy."""
-        self.sampler.follow(self.policy.table() if isinstance(self.policy, Policy) else None)
+        self._played = self.policy.table() if isinstance(self.policy, Policy) else None
+        self.sampler.follow(self._played)
 
     def _report(self, share: float) -> None:
         if self._reporters is not None and self.curve:
