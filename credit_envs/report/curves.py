@@ -54,6 +54,7 @@ def curves(found: Sequence[Learning], agents: Sequence[str], path: Path) -> None
             handles=handles, loc="lower center", ncols=min(len(handles), 4 if columns < 3 else 8), frameon=False
         )
         figure.supxlabel("environment steps per seed", color=SOFT, fontsize=9.5, y=0.42 / (2.3 * rows + 0.7))
+        figure.supylabel("normalised return", color=SOFT, fontsize=9.5)
         figure.tight_layout(rect=(0, 0.5 / (2.3 * rows + 0.7), 1, 1))
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=130)
