@@ -19,14 +19,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from credit_envs.credit.gae import gae
 from credit_envs.losses.ppo import ppo
-from credit_envs.sampling.statistics import group_count, group_sum, returns_to_go, whitened
-from credit_envs.sampling.trajectories import Trajectories
 from credit_envs.training import Options, Run, start
+from credit_envs.training.critic import Critic, white
 
 
 @dataclass
@@ -52,36 +48,6 @@ class Ppo(Options):
     epochs: int = 4
     low: float = 0.2
     high: float = 0.2
-
-
-class Critic(nn.Module):
-    """Fading mean returns per row of the policy; buffers, so that a checkpoint holds them."""
-
-    def __init__(self, rows: int, learners: int) -> None:
-        super().__init__()
-        self.learners = learners
-        self.register_buffer("total", torch.zeros(rows, dtype=torch.float64))
-        self.register_buffer("count", torch.zeros(rows, dtype=torch.float64))
-
-    def values(self, batch: Trajectories) -> Tensor:
-        """Returns V̂ of every step, float64 ``[N, T]``; a row that no batch has shown has its learner's mean."""
-        total, count = self.total.view(self.learners, -1), self.count.view(self.learners, -1)
-        mean = total.sum(dim=1, keepdim=True) / count.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        value = torch.where(count > 0, total / count.clamp(min=1e-9), mean)
-        return torch.where(batch.mask, value.view(-1)[batch.policy_row], 0.0)
-
-    def learn(self, batch: Trajectories, gamma: float, memory: float) -> None:
-        """Adds a batch and lets the earlier ones fade."""
-        to_go, row = returns_to_go(batch.reward, batch.mask, gamma)[batch.mask], batch.policy_row[batch.mask]
-        self.total.mul_(memory).add_(group_sum(to_go, row, len(self.total)))
-        self.count.mul_(memory).add_(group_count(row, len(self.count)))
-
-
-def white(batch: Trajectories) -> Tensor:
-    """Returns a learner's advantages, which stand in ``step_reward``, with mean 0 and variance 1."""
-    out = torch.zeros_like(batch.reward)
-    out[batch.mask] = whitened(batch.step_reward[batch.mask])
-    return out
 
 
 def train(options: Ppo) -> dict[str, Any]:

@@ -28,7 +28,15 @@ ENVIRONMENTS = {
     "vppo": "credit/KeyToDoor-v0?cue=0.5",
     "mt_grpo": "credit/Lookup-v0",
     "hiper": "credit/Pivots-v0?plan=2",
+    "at_rl": "credit/Gallery-v0",
+    "perception_r1": "credit/Charts-v0?values=2",
+    "search_p1": "credit/Lookup-v0",
+    "mig": "credit/Lookup-v0",
+    "gc_rl": "credit/Sums-v0?task=both",
+    "mt_ppo": "credit/Lookup-v0",
 }
+ALONE = ("pa_moe",)
+SINGLE = ("ppo", "mt_ppo")
 SHIPPED = sorted((files.folder() / "trained").glob("*.safetensors"))
 
 
@@ -56,6 +64,13 @@ def test_the_first_agents_and_those_people_look_for_are_there():
         "agent_q",
         "istar",
         "hiper",
+        "at_rl",
+        "perception_r1",
+        "search_p1",
+        "mig",
+        "gc_rl",
+        "mt_ppo",
+        "pa_moe",
     }
     assert {*sweep.FIRST, *wanted, "vppo", "hgpo", "graph_gpo", "mt_grpo", "klong", "inverse_prm", "recipe"} <= set(
         AGENTS
@@ -65,9 +80,10 @@ def test_the_first_agents_and_those_people_look_for_are_there():
 @pytest.mark.parametrize("name", AGENTS)
 def test_agents_train_and_leave_their_results(name, tmp_path):
     train, cls = options_class(name)
-    size = {"groups": 2, "group_size": 2} if name != "ppo" else {"groups": 4}
+    size = {"groups": 2, "group_size": 2} if name not in SINGLE else {"groups": 4}
     env = ENVIRONMENTS.get(name, "credit/Pivots-v0")
-    fixed = {"env": env, "budget": 400, "points": 2, "tensorboard": False, "quiet": True, "learners": 2}
+    fixed = {"env": env, "budget": 400, "points": 2, "tensorboard": False, "quiet": True}
+    fixed["learners"] = 1 if name in ALONE else 2
     result = train(cls(**fixed, **size, output=tmp_path))
     assert result["updates"] >= 1
     assert min(result["curve"][-1]["steps"]) >= 400
@@ -148,6 +164,14 @@ def test_train_runs_the_same_file(tmp_path, capsys):
         (["train", "gigppo"], "unknown agent 'gigppo'; did you mean 'gigpo'"),
         (["train", "gigpo", "--env", "credit/Keyrooms-v0"], "did you mean 'credit/KeyRooms-v0'"),
         (["train", "vppo", "--env", "credit/Chat-v0"], "vppo needs blind, which Chat"),
+        (["train", "at_rl", "--env", "credit/Chat-v0"], "at_rl needs visual, which Chat"),
+        (["train", "perception_r1", "--env", "credit/Sums-v0"], "perception_r1 needs stated, which Sums"),
+        (["train", "search_p1", "--env", "credit/Chat-v0"], "search_p1 needs reference_left or field, which Chat"),
+        (["train", "mig", "--env", "credit/Chat-v0"], "mig needs answer_share, which Chat"),
+        (["train", "gc_rl", "--env", "credit/Sums-v0"], "gc_rl needs task, which Sums"),
+        (["train", "mt_ppo", "--env", "credit/Chat-v0"], "turn_rewards needs answer_seen or facts"),
+        (["train", "pa_moe", "--policy", "gru"], "policy='gru': pa_moe trains 'phase_moe'"),
+        (["train", "pa_moe", "--learners", "2"], "phase_moe"),
         (["train", "recipe", "--recipe", "hiper", "--env", "credit/Chat-v0"], "hiper needs field, which Chat"),
         (["compare", "grpo", "gigpoo"], "unknown agent 'gigpoo'"),
         (["compare", "grpo", "--environments", "credit/Chatt-v0"], "did you mean 'credit/Chat-v0'"),

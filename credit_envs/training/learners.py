@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from credit_envs.errors import check_range
+from credit_envs.errors import CreditEnvsError, check_range
 from credit_envs.oracle.policy import Policy
 from credit_envs.sampling.draws import draws, select_segment, streams
 from credit_envs.sampling.sampler import Sampler
 from credit_envs.sampling.stepping import Remembering
 from credit_envs.sampling.trajectories import Meter, Sample
 from credit_envs.table.build import union
-from credit_envs.table.draws import Purpose
+from credit_envs.table.draws import Purpose, thresholds
 from credit_envs.table.mdp import TabularMDP
 
 _LANES = 1 << 14
@@ -58,14 +59,30 @@ class Learners(Sampler):
 
     def groups(self, n_groups: int, group_size: int, context: Tensor | None = None, limit: int | None = None) -> Sample:
         """Samples groups as :meth:`Sampler.groups` does, evenly over learners where no contexts are given."""
-        if context is None:
-            device, count = self.dynamics.device, self.single.n_contexts
-            number = torch.arange(self._groups, self._groups + n_groups, device=device)
-            learner = self.going[torch.arange(n_groups, device=device) % len(self.going)]
-            luck = draws(streams(self.seed, Purpose.START, learner, number), 0)
-            first = torch.zeros_like(number)
-            context = learner * count + select_segment(self._threshold, first, first + count - 1, luck, count)
-        return super().groups(n_groups, group_size, context, limit)
+        return super().groups(n_groups, group_size, self.starts(n_groups) if context is None else context, limit)
+
+    def starts(self, n_groups: int, among: Tensor | None = None) -> Tensor:
+        """Draws the contexts that the next groups begin in, evenly over learners, int64 ``[n_groups]``.
+
+        Args:
+            n_groups: number of groups.
+            among: bool ``[contexts]`` of one copy of the environment, where they may begin (default: anywhere).
+
+        Raises:
+            CreditEnvsError: if they may begin nowhere.
+        """
+        device, count = self.dynamics.device, self.single.n_contexts
+        threshold = self._threshold
+        if among is not None:
+            chosen = np.where(among.cpu().numpy(), self.single.start_probability, 0.0)
+            if not chosen.any():
+                raise CreditEnvsError(f"among: expected a context of {self.single.name} that is ever drawn, got none")
+            threshold = torch.from_numpy(thresholds(chosen / chosen.sum())).to(device)
+        number = torch.arange(self._groups, self._groups + n_groups, device=device)
+        learner = self.going[torch.arange(n_groups, device=device) % len(self.going)]
+        luck = draws(streams(self.seed, Purpose.START, learner, number), 0)
+        first = torch.zeros_like(number)
+        return learner * count + select_segment(threshold, first, first + count - 1, luck, count)
 
     def owner(self, context: Tensor) -> Tensor:
         """Returns the learner of each context, int64 like it."""
