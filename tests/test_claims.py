@@ -179,7 +179,7 @@ _TINY = {
     "watermark": ("credit/Sums-v0?base=4&columns=1", {"gain": "rises", "budget": 300}),
     "windows": (SMALL, {"window": 1, "way": "growing", "budget": 300}),
     "critique": ("credit/Sums-v0?base=4&columns=1&repairs=0&task=both", {"way": "critique", "budget": 600}),
-    "dependence": ("credit/Charts-v0?bars=2&values=2", {"budget": 300, "groups": 1}),
+    "dependence": ("credit/Charts-v0?bars=2&values=2", {"budget": 300, "groups": 1, "lessons": 3}),
     "experts": (SMALL, {"number": 2, "budget": 200, "width": 4, "rank": 1, "groups": 2}),
 }
 
@@ -198,16 +198,16 @@ def test_every_kind_of_trial_gives_a_number_per_seed(kind):
 
 @pytest.mark.parametrize("printed_in", ["text", "picture"])
 def test_copies_are_told_from_perception_wherever_the_words_stand(printed_in):
-    """Chance keeps ⌈9/4⌉ of 9 steps of either kind, puts neither first, and uniform play is right in one of three."""
-    settings = (("budget", 300), ("printed_in", printed_in))
-    trial = Trial("dependence", "credit/Charts-v0?bars=3&printed=0.5&values=3", "arm", settings, seeds=4)
+    """Chance keeps ⌈9/4⌉ of 9 steps of either kind and puts neither first; taught half of optimal play, networks read."""
+    settings = (("budget", 600), ("lessons", 150), ("printed_in", printed_in))
+    trial = Trial("dependence", "credit/Charts-v0?bars=3&printed=0.5&values=3", "arm", settings, seeds=2)
     found = trial.work()["records"]
     mean = {name: np.mean([record[name] for record in found]) for name in found[0] if name != "estimator"}
     for kind in ("perceived", "copied"):
-        assert mean[f"{kind}_chance"] == pytest.approx(1 / 3, abs=0.06)
-        assert mean[f"read_{kind}"] == pytest.approx(1 / 3, abs=0.15)
-    assert mean["apart_chance"] == pytest.approx(1 / 2, abs=0.06)
-    assert mean["recall_k3"] >= min(mean["perceived_k3"], mean["copied_k3"]) - 0.15
+        assert mean[f"{kind}_chance"] == pytest.approx(1 / 3, abs=0.08)
+        assert mean[f"read_{kind}"] > 0.7
+    assert mean["apart_chance"] == pytest.approx(1 / 2, abs=0.08)
+    assert mean["taught"] == pytest.approx(0.5, abs=0.15)
 
 
 def test_the_same_trial_gives_the_same_figures():

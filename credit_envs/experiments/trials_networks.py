@@ -16,10 +16,12 @@ from credit_envs.credit.grpo import dr_grpo
 from credit_envs.experiments.trials import Figures
 from credit_envs.experiments.trials_learn import apart
 from credit_envs.experiments.trials_loops import told, trained
-from credit_envs.oracle.evaluation import expected_return
+from credit_envs.oracle.control import ladder
+from credit_envs.oracle.evaluation import expected_return, occupancy
+from credit_envs.oracle.policy import Policy as TabularPolicy
 from credit_envs.plans.gc_rl import gc_rl
 from credit_envs.policies.features import default_view
-from credit_envs.policies.network import MASKINGS, Network
+from credit_envs.policies.network import MASKINGS, Network, fusion
 from credit_envs.policies.phase import Phase
 from credit_envs.policies.routing import balance, diversity, switches, switching, temperature
 from credit_envs.rewards.critique import critique_reward
@@ -148,9 +150,20 @@ def _weights(table: TabularMDP, experts: int, width: int, rank: int) -> int:
 
 
 def dependence(
-    environment: str, seeds: range, budget: int, printed_in: str = "", share: float = 0.25, groups: int = 8
+    environment: str,
+    seeds: range,
+    budget: int,
+    printed_in: str = "",
+    level: float = 0.5,
+    lessons: int = 300,
+    share: float = 0.25,
+    groups: int = 8,
+    lr: float = 0.0002,
 ) -> Figures:
     """Trains a network that sees, and asks how well measures of visual dependence find the steps that need the picture.
+
+    Training goes on from a network taught play of a given level, as VPPO's goes on from a model that can see: from nothing, or
+    with a larger learning rate, GRPO ends on Charts with networks that don't look (they write last year's heights).
 
     A measure keeps the ``share`` of each rollout's steps where it is largest, and is scored by the share of the steps with the
     label ``visual`` that it keeps: 1 if it finds all, ``share`` if it is blind.
@@ -161,21 +174,26 @@ def dependence(
         budget: environment steps per learner.
         printed_in: of Charts with printed heights, where they stand: ``text`` or ``picture``. Steps that copy one are then told
             from steps that perceive a bar, among those that can still be paid.
+        level: normalised return of the play that is taught.
+        lessons: updates of teaching.
         share: in [0, 1].
         groups: per update and learner.
+        lr: learning rate of Adam.
 
     Returns:
-        ``final``, and ``recall_NAME`` for the measures of :func:`_measures`. With ``printed_in`` also ``perceived_NAME`` and
-        ``copied_NAME``, the shares that are kept of these steps; ``apart_NAME``, how often a perceived step scores higher than
-        a copied one of the same rollout (ties count half); ``read_perceived`` and ``read_copied``, how often they are right.
+        ``taught`` (return before training), ``final``, and ``recall_NAME`` for the measures of :func:`_measures`. With
+        ``printed_in`` also ``perceived_NAME`` and ``copied_NAME``, the shares that are kept of these steps; ``apart_NAME``, how
+        often a perceived step scores higher than a copied one of the same rollout (ties count half); ``read_perceived`` and
+        ``read_copied``, how often they are right.
     """
     place = f"{environment}{'&' if '?' in environment else '?'}printed_in={printed_in}" if printed_in else environment
     table = registry.make_table(place)
-    run, curve = trained(
-        table, place, seeds, budget, lambda _, s: dr_grpo(s.trajectories), groups=groups, policy="fusion"
-    )
-    out: dict[str, list[float]] = {"final": curve.final.tolist()}
-    sampler = run.sampler
+    network = fusion(table, len(seeds), seeds.start)
+    _teach(network, table, ladder(table, (level,))[-1].policy, lessons)
+    out = {"taught": [expected_return(table, one) for one in apart(network, table)]}
+    credit = lambda _, sample: dr_grpo(sample.trajectories)  # noqa: E731
+    run, curve = trained(table, place, seeds, budget, credit, groups=groups, player=network, lr=lr)
+    out["final"], sampler = curve.final.tolist(), run.sampler
     sampler.going = torch.arange(len(seeds))
     sample = sampler.groups(32 * len(seeds), 8)
     batch, state = sample.trajectories, sample.truth.state % table.n_states
@@ -198,7 +216,7 @@ def dependence(
         pairs = kinds["perceived"][:, :, None] & kinds["copied"][:, None, :]
         right = batch.action == label(table, "reference_action")
         out |= {f"read_{name}": share_of(right, steps) for name, steps in kinds.items()}
-    for name, score in _measures(run.policy, batch, seeds.start).items():
+    for name, score in _measures(network, batch, seeds.start).items():
         kept = top(score, batch.mask, share)
         out[f"recall_{name}"] = share_of(kept, needs)
         if printed_in:
@@ -208,7 +226,24 @@ def dependence(
     return out
 
 
-def _measures(network: Any, batch: Trajectories, seed: int) -> dict[str, Tensor]:
+def _teach(network: Network, table: TabularMDP, policy: TabularPolicy, updates: int, lr: float = 0.005) -> None:
+    """Fits all learners to a policy on looks, by cross-entropy on the states that it visits, weighted by how often."""
+    visits = occupancy(table, policy)[:-1].sum(axis=0) * (table.n_admissible > 0)
+    seen = np.flatnonzero(visits)
+    weight = torch.from_numpy(visits[seen] / visits.sum())[:, None]
+    goal = torch.from_numpy(policy.probability[table.emission.base[seen]])
+    first = torch.arange(network.learners)[:, None] * network.n_obs
+    rows = (first + torch.from_numpy(table.emission.base[seen]) * table.emission.n_codes).flatten()
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    for _ in range(updates):
+        log = network.log_probs(rows).view(network.learners, *goal.shape)
+        # What is inadmissible has −1e9 and probability 0.
+        optimizer.zero_grad()
+        (-(weight * goal * log).sum()).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+def _measures(network: Network, batch: Trajectories, seed: int) -> dict[str, Tensor]:
     """Returns measures of visual dependence by name, float64 ``[N, T]`` each.
 
     - From the action taken, the picture black: ``k3`` (VPPO's), ``gap`` (|log-ratio|), ``drop`` (π(a) with the picture less
