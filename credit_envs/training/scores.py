@@ -30,8 +30,8 @@ _NAMES: Mapping[str, str] = {
     "dapo": "dynamic_sampling+grpo+dapo_loss",
     "mt_grpo": "mt_grpo_segments",
 }
-_UNSCORED = ("ppo",)
-"""Agents whose credit lives on earlier batches (PPO's critic), of which a score has none."""
+_UNSCORED = ("ppo", "mt_ppo")
+"""Agents whose credit lives on earlier batches (their critic), of which a score has none."""
 
 _some = functools.partial
 
