@@ -210,6 +210,19 @@ def test_copies_are_told_from_perception_wherever_the_words_stand(printed_in):
     assert mean["taught"] == pytest.approx(0.5, abs=0.15)
 
 
+def test_a_mask_changes_training_and_chance_is_no_look():
+    """From one teacher, masks lead elsewhere; a share of 40 % by chance slows learning down."""
+    speed = {}
+    for keep in ("", "patches", "chance"):
+        settings = (("budget", 3000), ("keep", keep), ("lessons", 60))
+        trial = Trial("dependence", "credit/Charts-v0?bars=2&values=2", "arm", settings, seeds=2)
+        found = trial.work()["records"]
+        speed[keep] = [record["speed"] for record in found], [record["taught"] for record in found]
+    assert speed[""][1] == speed["patches"][1] == speed["chance"][1]
+    assert len({tuple(curve) for curve, _ in speed.values()}) == 3
+    assert np.mean(speed["chance"][0]) < np.mean(speed[""][0])
+
+
 def test_the_same_trial_gives_the_same_figures():
     env, settings = _TINY["learn"]
     trial = Trial("learn", env, "arm", tuple(settings.items()), seeds=3)

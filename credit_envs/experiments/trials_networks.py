@@ -30,7 +30,7 @@ from credit_envs.sampling.trajectories import Sample, Trajectories
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.training import Run
 from credit_envs.weights.selection import top
-from credit_envs.weights.vppo import MEASURES, exact_dependence, sampled_dependence
+from credit_envs.weights.vppo import MEASURES, exact_dependence, sampled_dependence, vppo_mask
 
 
 def critique(
@@ -154,6 +154,7 @@ def dependence(
     seeds: range,
     budget: int,
     printed_in: str = "",
+    keep: str = "",
     level: float = 0.5,
     lessons: int = 300,
     share: float = 0.25,
@@ -163,7 +164,7 @@ def dependence(
     """Trains a network that sees, and asks how well measures of visual dependence find the steps that need the picture.
 
     Training goes on from a network taught play of a given level, as VPPO's goes on from a model that can see: from nothing, or
-    with a larger learning rate, GRPO ends on Charts with networks that don't look (they write last year's heights).
+    at Adam's usual 0.002, GRPO ended on Charts with networks that don't look (they write last year's heights).
 
     A measure keeps the ``share`` of each rollout's steps where it is largest, and is scored by the share of the steps with the
     label ``visual`` that it keeps: 1 if it finds all, ``share`` if it is blind.
@@ -174,6 +175,7 @@ def dependence(
         budget: environment steps per learner.
         printed_in: of Charts with printed heights, where they stand: ``text`` or ``picture``. Steps that copy one are then told
             from steps that perceive a bar, among those that can still be paid.
+        keep: one of :data:`LOOKS`: credit is kept on the 40 % of each rollout's steps where it is largest (VPPO's mask).
         level: normalised return of the play that is taught.
         lessons: updates of teaching.
         share: in [0, 1].
@@ -181,7 +183,7 @@ def dependence(
         lr: learning rate of Adam.
 
     Returns:
-        ``taught`` (return before training), ``final``, and ``recall_NAME`` for the measures of :func:`_measures`. With
+        ``taught`` (return before training), ``final`` and ``speed``, and ``recall_NAME`` for :data:`LOOKS`. With
         ``printed_in`` also ``perceived_NAME`` and ``copied_NAME``, the shares that are kept of these steps; ``apart_NAME``, how
         often a perceived step scores higher than a copied one of the same rollout (ties count half); ``read_perceived`` and
         ``read_copied``, how often they are right.
@@ -191,9 +193,17 @@ def dependence(
     network = fusion(table, len(seeds), seeds.start)
     _teach(network, table, ladder(table, (level,))[-1].policy, lessons)
     out = {"taught": [expected_return(table, one) for one in apart(network, table)]}
-    credit = lambda _, sample: dr_grpo(sample.trajectories)  # noqa: E731
+
+    def credit(run: Run, sample: Sample) -> Tensor:
+        batch = sample.trajectories
+        if not keep:
+            return dr_grpo(batch)
+        score = _look(network, batch, keep, run.sampler.meter.policy_calls)
+        return dr_grpo(batch) * vppo_mask(batch, dependence=score, blind_log_prob=batch.log_prob)
+
     run, curve = trained(table, place, seeds, budget, credit, groups=groups, player=network, lr=lr)
-    out["final"], sampler = curve.final.tolist(), run.sampler
+    out |= told(curve)
+    sampler = run.sampler
     sampler.going = torch.arange(len(seeds))
     sample = sampler.groups(32 * len(seeds), 8)
     batch, state = sample.trajectories, sample.truth.state % table.n_states
@@ -216,7 +226,8 @@ def dependence(
         pairs = kinds["perceived"][:, :, None] & kinds["copied"][:, None, :]
         right = batch.action == label(table, "reference_action")
         out |= {f"read_{name}": share_of(right, steps) for name, steps in kinds.items()}
-    for name, score in _measures(network, batch, seeds.start).items():
+    for name in LOOKS:
+        score = _look(network, batch, name, seeds.start)
         kept = top(score, batch.mask, share)
         out[f"recall_{name}"] = share_of(kept, needs)
         if printed_in:
@@ -243,25 +254,27 @@ def _teach(network: Network, table: TabularMDP, policy: TabularPolicy, updates: 
         optimizer.step()
 
 
-def _measures(network: Network, batch: Trajectories, seed: int) -> dict[str, Tensor]:
-    """Returns measures of visual dependence by name, float64 ``[N, T]`` each.
+LOOKS = ("k3", "patches", "noise", "gap", "drop", *MEASURES, "entropy", "chance")
+"""Measures of visual dependence, and what stands beside them.
 
-    - From the action taken, the picture black: ``k3`` (VPPO's), ``gap`` (|log-ratio|), ``drop`` (π(a) with the picture less
-      π(a) without); with ``patches`` (half of them black) or ``noise`` instead of all black: k3.
-    - From all actions, the picture black: those of :data:`credit_envs.weights.vppo.MEASURES`.
-    - Without a second look: ``entropy``, and ``chance``.
-    """
+From the action taken, the picture black: ``k3`` (VPPO's), ``gap`` (|log-ratio|) and ``drop`` (π(a) with the picture less π(a)
+without); k3 with half of the ``patches`` black, or under ``noise``. From all actions, the picture black:
+:data:`credit_envs.weights.vppo.MEASURES`. Without a second look: ``entropy`` and ``chance``.
+"""
+
+
+def _look(network: Network, batch: Trajectories, name: str, salt: int) -> Tensor:
+    """Returns one of :data:`LOOKS`, float64 ``[N, T]``; ``salt`` is the luck of patches, noise and chance."""
+    if name == "chance":
+        luck = torch.Generator().manual_seed(salt)
+        return torch.rand(batch.mask.shape, generator=luck, dtype=torch.float64)
+    if name == "entropy":
+        return entropy(batch.policy_table)[batch.policy_row]
     with torch.no_grad():
-        blind = {kind: network.blind_log_prob(batch, kind) for kind in MASKINGS}
-        every = network.blind(batch)
-    luck = torch.Generator().manual_seed(seed)
-    return {
-        "k3": sampled_dependence(batch, blind["blank"]),
-        "patches": sampled_dependence(batch, blind["patches"]),
-        "noise": sampled_dependence(batch, blind["noise"]),
-        "gap": (blind["blank"] - batch.log_prob).abs(),
-        "drop": batch.log_prob.exp() - blind["blank"].exp(),
-        **{name: exact_dependence(batch, every, name) for name in MEASURES},
-        "entropy": entropy(batch.policy_table)[batch.policy_row],
-        "chance": torch.rand(batch.mask.shape, generator=luck, dtype=torch.float64),
-    }
+        if name in MEASURES:
+            return exact_dependence(batch, network.blind(batch), name)
+        masking = name if name in MASKINGS else "blank"
+        blind: Tensor = network.blind_log_prob(batch, masking, salt=salt)
+    if name == "gap":
+        return (blind - batch.log_prob).abs()
+    return batch.log_prob.exp() - blind.exp() if name == "drop" else sampled_dependence(batch, blind)
