@@ -8,8 +8,9 @@
     Â              GRPO's advantage within each group of either order
 
 For tables that hold both tasks (`Sums` with `task=both`); others are refused. A right verdict for a wrong reason scores, as in
-the paper; `--place` asks for the column of the error too, which is what the task itself pays. The environment's return is
-measured over both tasks as they are drawn, the critiques among them on errors of its own making.
+the paper, and a policy trained so tells that something is wrong rather than where. `--place` asks for the column of the error
+too, which is what the task itself pays. The environment's return is measured over both tasks as the table draws them:
+half of it is critiques, of solutions that the policy didn't write.
 
 A table of logits shares nothing between observations, so its critiques cannot help its solutions: `--policy text` reads words.
 

@@ -6,10 +6,12 @@
     δ_t = r_t + γ V̂(s_{t+1}) − V̂(s_t),      Â_t = δ_t + γλ Â_{t+1},   whitened over the batch
 
 PPO (ppo.py) in an environment that pays more, with the same critic, which learns what is really paid. Turn rewards are what
-the environment verifies (the answer was read, a column is right, a door stands open); tables that label none are refused. They
-are no potential differences, so what is best under them need not be best for the task: a label that can fall and rise
-again can be milked. `--potential` pays differences instead, which leave the best policy alone. What is measured is the
-environment's return, whatever is paid.
+the environment verifies (the answer was read, a column is right, a door stands open); tables that label none are refused. What
+is measured is the environment's return, whatever is paid.
+
+Rises are no potential differences, so what is best under them need not be best for the task: a label that can fall and rise
+again can be milked. On Household it is, where all seeds end by undoing and redoing a stage until time is up.
+`--potential` pays differences, which leave the best policy alone; with it all seeds solve Household.
 
 Left out: the KL term, the entropy bonus and the clipped value loss, as in ppo.py, and the reward for a valid format (every turn
 is valid here). The paper charges 0.1 per search so far: `--search-penalty 0.1` where there are searches (Lookup).
