@@ -18,7 +18,6 @@ from credit_envs.experiments.trials_learn import apart
 from credit_envs.experiments.trials_loops import told, trained
 from credit_envs.oracle.control import ladder
 from credit_envs.oracle.evaluation import expected_return, occupancy
-from credit_envs.oracle.policy import Policy as TabularPolicy
 from credit_envs.plans.gc_rl import gc_rl
 from credit_envs.policies.features import default_view
 from credit_envs.policies.network import MASKINGS, Network, fusion
@@ -191,7 +190,7 @@ def dependence(
     place = f"{environment}{'&' if '?' in environment else '?'}printed_in={printed_in}" if printed_in else environment
     table = registry.make_table(place)
     network = fusion(table, len(seeds), seeds.start)
-    _teach(network, table, ladder(table, (level,))[-1].policy, lessons)
+    network.load_state_dict(_taught(place, len(seeds), seeds.start, level, lessons))
     out = {"taught": [expected_return(table, one) for one in apart(network, table)]}
 
     def credit(run: Run, sample: Sample) -> Tensor:
@@ -237,21 +236,29 @@ def dependence(
     return out
 
 
-def _teach(network: Network, table: TabularMDP, policy: TabularPolicy, updates: int, lr: float = 0.005) -> None:
-    """Fits all learners to a policy on looks, by cross-entropy on the states that it visits, weighted by how often."""
+@functools.lru_cache(maxsize=4)
+def _taught(environment: str, learners: int, seed: int, level: float, lessons: int) -> dict[str, Tensor]:
+    """Returns the weights of networks fitted to play of a level, by cross-entropy on the states that it visits.
+
+    Arms of a place begin with the same weights, so these are kept.
+    """
+    table = registry.make_table(environment)
+    network, policy = fusion(table, learners, seed), ladder(table, (level,))[-1].policy
     visits = occupancy(table, policy)[:-1].sum(axis=0) * (table.n_admissible > 0)
     seen = np.flatnonzero(visits)
+    look = table.emission.base[seen]
     weight = torch.from_numpy(visits[seen] / visits.sum())[:, None]
-    goal = torch.from_numpy(policy.probability[table.emission.base[seen]])
-    first = torch.arange(network.learners)[:, None] * network.n_obs
-    rows = (first + torch.from_numpy(table.emission.base[seen]) * table.emission.n_codes).flatten()
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-    for _ in range(updates):
-        log = network.log_probs(rows).view(network.learners, *goal.shape)
-        # What is inadmissible has −1e9 and probability 0.
+    goal = torch.from_numpy(policy.probability[look])
+    first = torch.arange(learners)[:, None] * network.n_obs
+    rows = (first + torch.from_numpy(look) * table.emission.n_codes).flatten()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
+    for _ in range(lessons):
+        log = network.log_probs(rows).view(learners, *goal.shape)
         optimizer.zero_grad()
+        # What is inadmissible has −1e9 and probability 0.
         (-(weight * goal * log).sum()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 LOOKS = ("k3", "patches", "noise", "gap", "drop", *MEASURES, "entropy", "chance")

@@ -75,8 +75,10 @@ class Reader(nn.Module):
             ``[learners, M, width]``.
         """
         if picture is not None and self.kind == "planes":
-            seen = picture if picture.is_floating_point() else self.cells(picture)
-            return self._planes(seen).expand(-1, len(obs), -1)
+            # One rollout may show one picture at all of its steps.
+            seen, place = torch.unique(picture, dim=0, return_inverse=True)
+            shown = self._planes(seen if picture.is_floating_point() else self.cells(seen))
+            return shown.index_select(1, place).expand(-1, len(obs), -1)
         used, place = distinct(self.index[obs])
         rows = self.rows[used]
         code: Tensor
