@@ -155,6 +155,7 @@ CLAIMS: tuple[Claim, ...] = (
             {
                 "last year tells half": "credit/Charts-v0?bars=3&printed=0.5&values=3",
                 "last year tells nothing": "credit/Charts-v0?bars=3&printed=0.5&prior=0&values=3",
+                "another question": "credit/Charts-v0?bars=3&instance=1&printed=0.5&values=3",
             },
             {"in the text": {"printed_in": "text"}, "in the picture": {"printed_in": "picture"}},
             budget=60_000,

@@ -5,15 +5,15 @@
     n_i  = (S̄_i − min_j S̄_j)/(max_j S̄_j − min_j S̄_j),   S̄_i = mean_t S_t
     α_i  = β + n_i (1 − β)/(mean_j n_j + 10⁻⁸),   β = 0.9                   (trajectory advantage shaping)
 
-The mask multiplies credit, so a loss that averages over steps still counts all of them, as the paper's does. α has mean 1
-over the batch; it is 1 where all S̄ are equal or there is one rollout. The paper defines S as the exact KL divergence; its
-code, and the default here, estimate it from the action that was taken. ``dependence`` takes exact numbers instead, those of
-:func:`exact_dependence`, which has other divergences too (the paper's appendix G: Jensen–Shannon a little worse). The image
-is masked by blackening half of its patches (appendix F); a network's own pass without it has that, all black and Gaussian
-noise, :meth:`credit_envs.policies.network.Network.blind_log_prob`. k = 0.4
-is what the launch scripts set (the configuration's 0.2 is unused). min, max and mean run over the whole batch, where the
-code takes a device's mini-batch and micro-batch. S depends on observation and action alone, so rollouts of a tree agree on
-their shared steps; the mask doesn't, since each row ranks its own steps.
+The mask multiplies credit, so a loss that averages over steps still counts all of them, as the paper's does. α has mean
+1 over the batch; it is 1 where all S̄ are equal or there is one rollout. The paper defines S as the exact KL
+divergence; its code, and the default here, estimate it from the action that was taken. ``dependence`` takes exact
+numbers instead, those of :func:`exact_dependence`, which has other divergences too (the paper's appendix G:
+Jensen–Shannon a little worse). The image is masked by blackening half of its patches (appendix F); a network's own pass
+without it has that, all black and Gaussian noise, :meth:`credit_envs.policies.network.Network.blind_log_prob`. k = 0.4
+is what the launch scripts set (the configuration's 0.2 is unused). min, max and mean run over the whole batch, where
+the code takes a device's mini-batch and micro-batch. S depends on observation and action alone, so rollouts of a tree
+agree on their shared steps; the mask doesn't, since each row ranks its own steps.
 
 ``vppo_as_told`` is the form that circulates: credit times raw S̄_i, the top 20 %, normalised by the masked steps only.
 
