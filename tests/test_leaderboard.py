@@ -285,7 +285,12 @@ def test_credit_of_another_processor_agrees():
     midway = np.float32(1 + 2**-11)
     assert records.held(midway * (1 - 1e-7)) != records.held(midway)
     assert records.agrees(records.held(midway * (1 - 1e-7)), records.held(midway))
-    for edited in (credit * 1.01, credit + 1e-6 * np.abs(credit).max(), np.where(credit == 0, 1e-5, credit), credit[1:]):
+    for edited in (
+        credit * 1.01,
+        credit + 1e-6 * np.abs(credit).max(),
+        np.where(credit == 0, 1e-5, credit),
+        credit[1:],
+    ):
         assert not records.agrees(records.held(edited), here)
 
 

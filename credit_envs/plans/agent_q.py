@@ -8,12 +8,13 @@
                 that π gives them there as the stored reference
 
 The AI critic is simulated by a noisy oracle: it picks the best remaining proposal by Q* (of equals, any) with probability
-``accuracy``, else any of them; with α = 1 there is no critic, and nothing here knows the truth. The paper leaves open α, θ, the map from ranks
-to scores and most settings of the search; the defaults are a third party's. Q_critic lies in [0, 1] like the paper's
-returns; where returns are larger they outweigh it. Departures: what a step's emission shows is averaged over inside the tree
-(a pair is shown with one look drawn for its node), inadmissible proposals make no pair, and B is a multiple of the group
-size so that groups cost alike; the paper's plan, thought and explanation tokens have no counterpart. The start is looked at
-by one step, which is charged. Source: Putta et al. 2024, arXiv 2408.07199, §4; LOOP (arXiv 2502.01600), App. C.4.
+``accuracy``, else any of them; with α = 1 there is no critic, and nothing here knows the truth. The paper leaves open α, θ,
+the map from ranks to scores and most settings of the search; the defaults are a third party's. Q_critic lies in [0, 1] like
+the paper's returns; where returns are larger they outweigh it. Departures: what a step's emission shows is averaged over
+inside the tree (a pair is shown with one look drawn for its node), inadmissible proposals make no pair, and B is a multiple
+of the group size so that groups cost alike; the paper's plan, thought and explanation tokens have no counterpart. The start
+is looked at by one step, which is charged. Source: Putta et al. 2024, arXiv 2408.07199, §4; LOOP (arXiv 2502.01600), App.
+C.4.
 """
 
 from __future__ import annotations

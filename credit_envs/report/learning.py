@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from credit_envs.arrays import Floats
+from credit_envs.recipes import known
 from credit_envs.registry import make_table, suite
 from credit_envs.report import agreement
 from credit_envs.report.curves import curves, short, speeds
@@ -142,7 +143,7 @@ def missing(found: Sequence[Learning]) -> list[str]:
     lines = []
     for agent in _agents(found):
         reasons: dict[str, list[str]] = {}
-        recipe = recipe_of(agent)
+        recipe = recipe_of(agent) or known(agent)
         for place in places:
             if (agent, place) not in there:
                 lacking = recipe.missing(make_table(place)) if recipe is not None else None
