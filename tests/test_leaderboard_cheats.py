@@ -111,6 +111,18 @@ def test_the_policys_probabilities_are_no_credit(tmp_path):
     assert report.level == "refused"
 
 
+def test_where_rollouts_show_nothing_nobody_falls_behind(place):
+    """Random preferences never solve Sums, so no credit is worth anything there: that tells nothing about a method."""
+    alike = dataclasses.replace(TINY, environments=("credit/Gallery-v0", "credit/Sums-v0"), strayed=True)
+    tables = {name: scoring.table_of(name) for name in alike.environments}
+    method = entry.method_of(place, "from credit_envs.credit.grpo import dr_grpo as estimate\n", "estimate")
+    scored = entry.score_all(alike, tables, entry.run(place, method, alike, tables))
+    kept = scoring.informative(scored, alike)
+    assert {record["environment"] for record in kept} == {"credit/Gallery-v0"}
+    assert scoring.overall(kept, alike)["simulator"].value == pytest.approx(1, abs=0.01)
+    assert scoring.overall(scored, alike)["simulator"].value < 0.2
+
+
 @confined
 def test_methods_that_need_the_policy_honestly_keep_up(tmp_path):
     (tmp_path / "m.py").write_text(

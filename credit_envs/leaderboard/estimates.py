@@ -74,9 +74,10 @@ def on_hidden(
 def on_strayed(
     room: Room, method: entries.Method, rules: Board, tables: Mapping[str, TabularMDP], told: Told | None = None
 ) -> dict[str, Any]:
-    """Runs a method under policies whose preferences say nothing, and returns its scores there."""
+    """Runs a method under policies whose preferences say nothing, and returns its scores where rollouts show anything."""
     alike = replace(rules, strayed=True)
-    return entries.summary(entries.score_all(alike, tables, entries.run(room, method, alike, tables, told)), alike)
+    scored = entries.score_all(alike, tables, entries.run(room, method, alike, tables, told))
+    return entries.summary(scoring.informative(scored, alike) or scored, alike)
 
 
 def _same_method(manifest: Manifest, method: entries.Method) -> None:

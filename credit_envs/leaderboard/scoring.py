@@ -188,6 +188,26 @@ def rows(records: Sequence[Mapping[str, Any]], board: Board) -> list[Row]:
     return [row for row in summarise(records, board.budget) if row.estimator == ENTRY]
 
 
+def informative(records: Sequence[Mapping[str, Any]], board: Board) -> list[Mapping[str, Any]]:
+    """Returns the records of cells in which the unit's own gradient is worth something: where it sees nothing, nobody can."""
+    own = np.arange(board.seeds)[None]
+    kept: list[Mapping[str, Any]] = []
+    for cell in _by_cell(records):
+        unit = Replicates(cell["unit"])
+        if np.isfinite(equivalents(unit, unit, PRICE_LISTS["simulator"], board.budget, own)).all():
+            kept += [record for found in cell.values() for record in found]
+    return kept
+
+
+def _by_cell(records: Sequence[Mapping[str, Any]]) -> list[dict[str, list[Mapping[str, Any]]]]:
+    """Returns the records of each environment and policy by estimator, in the order of their seeds."""
+    cells: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
+    for record in sorted(records, key=lambda r: int(r["seed"])):
+        here = cells.setdefault((record["environment"], record["policy"]), {})
+        here.setdefault(record["estimator"], []).append(record)
+    return list(cells.values())
+
+
 def overall(records: Sequence[Mapping[str, Any]], board: Board, resamples: int = 1000) -> dict[str, Interval]:
     """Returns the means over cells with intervals over seeds, which all cells share.
 
@@ -195,17 +215,11 @@ def overall(records: Sequence[Mapping[str, Any]], board: Board, resamples: int =
         Geometric means of GRPO-equivalents by price list, medians of ``headroom`` (simulator's prices), ``pearson`` and
         ``cosine`` over cells, and ``cost``, environment steps per trained step (geometric mean).
     """
-    cells: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
-    for record in records:
-        here = cells.setdefault((record["environment"], record["policy"]), {})
-        here.setdefault(record["estimator"], []).append(record)
     draw = np.random.default_rng(0).integers(0, board.seeds, (resamples, board.seeds))
     draw = np.concatenate([np.arange(board.seeds)[None], draw])
     found: dict[str, list[Floats]] = {}
-    for by_name in cells.values():
-        own, unit, ceiling = (
-            Replicates(sorted(by_name[name], key=lambda r: int(r["seed"]))) for name in (ENTRY, "unit", CEILING)
-        )
+    for by_name in _by_cell(records):
+        own, unit, ceiling = (Replicates(by_name[name]) for name in (ENTRY, "unit", CEILING))
         for price, prices in PRICE_LISTS.items():
             value = equivalents(own, unit, prices, board.budget, draw)
             found.setdefault(price, []).append(np.log(np.clip(np.nan_to_num(value, nan=LEAST), LEAST, MOST)))
