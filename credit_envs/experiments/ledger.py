@@ -99,7 +99,7 @@ class Claim:
 
 
 def judge(claim: Claim, folder: Path, quick: bool = True, resamples: int = 1000) -> tuple[str, list[Outcome]]:
-    """Returns a claim's verdict and the outcomes of its tests, from the finished cells of its sweep.
+    """Returns a claim's verdict and the outcomes of its tests, from all cells of its sweep, or from none if some are missing.
 
     Args:
         claim: the claim.
@@ -107,7 +107,10 @@ def judge(claim: Claim, folder: Path, quick: bool = True, resamples: int = 1000)
         quick: which of its sweeps.
         resamples: bootstrap draws.
     """
-    done = list(finished(claim.sweep(quick), folder))
+    sweep = claim.sweep(quick)
+    done = list(finished(sweep, folder))
+    if len(done) < len(sweep.cells):  # some places must not speak for all
+        done = []
     outcomes = [test.outcome(done, resamples) for test in claim.tests]
     return combined([outcome.verdict for outcome in outcomes]), outcomes
 
