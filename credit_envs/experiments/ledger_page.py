@@ -106,11 +106,13 @@ def write_claims(docs: Path) -> Path:
 
 
 _CHANGED = """
-**Not blind.** These were changed after a first look at their results, and wait for a run on fresh seeds: *gigpo_ppo* and
-*agent_q* (equal updates per batch; both verdicts moved), *gigpo_sparsity* (a place left out where the dial does nothing, a
-threshold of rounding; moved from contradicted), *curricula* (20 seeds; moved from open), *prm_rounds*, *mig_watermark*,
-*starpo_s*, *echo_trap*, *perception_noise* and *policy_size* (longer, more seeds or further places; verdicts stayed). The rules
-for ties and for gains over nothing were made after results had been seen.
+**Twice measured.** Claims whose command has no `--quick` were measured again in full: on seeds that no look had seen, at
+policies and budgets beside those of the first look; ledger.json has what that one said (`first_look`). **Not blind.** These
+of the others were changed after a first look at their results, and wait for such a run: *gigpo_ppo* and *agent_q* (equal
+updates per batch; both verdicts moved), *curricula* (20 seeds; moved from open), *prm_rounds*, *mig_watermark*, *starpo_s*,
+*echo_trap*, *perception_noise* and *policy_size* (longer, more seeds or further places; verdicts stayed); *visual_measures*
+(networks are taught to see first: those of the first run never looked). The rules for ties and for gains over nothing were
+made after results had been seen.
 """
 
 _HOW = """
