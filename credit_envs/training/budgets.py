@@ -25,7 +25,6 @@ BUDGETS: Mapping[str, int] = {
     "credit/FrozenLake-v0": 300_000,
     "credit/Taxi-v0": 2_000_000,
     "credit/Pivots-v0?credit=each&fillers=5&length=40": 1_000_000,
-    "credit/KeyRooms-v0?plan=4": 3_000_000,
     "credit/KeyRooms-v0?horizon_factor=4.0&map=tree&stages=4": 2_000_000,
     "credit/KeyRooms-v0?horizon_factor=2.0&stage_reward=0.05&stages=16": 3_000_000,
     "credit/KeyRooms-v0?horizon_factor=4.0&map=tree&stage_reward=0.05&stages=8": 4_000_000,
