@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from credit_envs.credit.grpo import grpo
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.policies import Transformer
 from credit_envs.recipes import recipe
@@ -62,8 +61,7 @@ class AtRl(Options):
 def train(options: AtRl) -> dict[str, Any]:
     """The whole loop."""
     run = Run("at_rl", options)
-    if (lacking := recipe("at_rl").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("at_rl"))
     chosen = {"share": options.share, "low": options.rest}
     chosen |= {"renormalise": options.renormalise, "complement": options.complement}
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}

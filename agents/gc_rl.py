@@ -28,7 +28,6 @@ from typing import Any
 import torch
 
 from credit_envs.credit.grpo import grpo
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.plans.gc_rl import mixed_cache
 from credit_envs.plans.joining import joined
@@ -68,8 +67,7 @@ class GcRl(Options):
 def train(options: GcRl) -> dict[str, Any]:
     """The whole loop."""
     run = Run("gc_rl", options)
-    if (lacking := recipe("gc_rl").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("gc_rl"))
     solving = torch.from_numpy(run.table.labels["task"][run.table.start_state] == 0)
     pays = {"weight": options.weight, "balanced": options.balanced, "place": options.place}
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}

@@ -22,7 +22,6 @@ from typing import Any
 import torch
 
 from credit_envs.credit.hiper import hiper
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.recipes import recipe
 from credit_envs.training import Options, Run, start
@@ -56,8 +55,7 @@ class Hiper(Options):
 def train(options: Hiper) -> dict[str, Any]:
     """The whole loop."""
     run = Run("hiper", options)
-    if (lacking := recipe("hiper").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("hiper"))
     weights = {name: getattr(options, name) for name in ("gamma", "lam", "lam_segment", "normalise")}
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}
     clip["length"] = run.table.horizon

@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from credit_envs.credit.mig import mig
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.recipes import recipe
 from credit_envs.rewards.information import answer_probability, gains
@@ -65,8 +64,7 @@ class Mig(Options):
 def train(options: Mig) -> dict[str, Any]:
     """The whole loop."""
     run = Run("mig", options)
-    if (lacking := recipe("mig").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("mig"))
     weights = {name: getattr(options, name) for name in ("alpha", "beta", "sft", "level", "answer")}
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}
     clip["length"] = run.table.horizon

@@ -22,7 +22,6 @@ from typing import Any, Literal
 import torch
 
 from credit_envs.credit.mt_grpo import mt_grpo
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.recipes import recipe
 from credit_envs.training import Options, Run, start
@@ -53,8 +52,7 @@ class MtGrpo(Options):
 def train(options: MtGrpo) -> dict[str, Any]:
     """The whole loop."""
     run = Run("mt_grpo", options)
-    if (lacking := recipe("mt_grpo").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("mt_grpo"))
     among = {"alpha": options.alpha, "coef": options.coef, "level": options.level, "turns": None}
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}
     clip["length"] = run.table.horizon

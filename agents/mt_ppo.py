@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from credit_envs.credit.gae import gae
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.recipes import recipe
 from credit_envs.rewards.turns import turn_rewards
@@ -69,8 +68,7 @@ class MtPpo(Options):
 def train(options: MtPpo) -> dict[str, Any]:
     """The whole loop."""
     run = Run("mt_ppo", options)
-    if (lacking := recipe("mt_ppo").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("mt_ppo"))
     critic = Critic(options.learners * run.table.n_obs, options.learners).to(options.device)
     run.register("critic", critic)
     pays = {name: getattr(options, name) for name in ("scale", "search_penalty", "potential", "gamma")}

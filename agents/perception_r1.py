@@ -26,7 +26,6 @@ from typing import Any
 import torch
 
 from credit_envs.credit.grpo import grpo
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.recipes import recipe
 from credit_envs.rewards.perception import perception_r1
@@ -66,8 +65,7 @@ class PerceptionR1(Options):
 def train(options: PerceptionR1) -> dict[str, Any]:
     """The whole loop."""
     run = Run("perception_r1", options)
-    if (lacking := recipe("perception_r1").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("perception_r1"))
     pays = {name: getattr(options, name) for name in ("accuracy", "outcome", "form", "facts", "repetition", "ngram")}
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}
     clip["length"] = run.table.horizon

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-from credit_envs.errors import CreditEnvsError
 from credit_envs.recipes import recipe
 from credit_envs.training import Options, Run, start
 
@@ -46,8 +45,7 @@ def train(options: RecipeOptions) -> dict[str, Any]:
     if options.gamma is not None:
         chosen = chosen.with_gamma(options.gamma)
     run = Run(options.recipe, options)
-    if (lacking := chosen.missing(run.table)) is not None:
-        raise CreditEnvsError(f"recipe={options.recipe!r}: {lacking}")
+    run.require(chosen)
     while run.going():
         sample = run.groups(lambda sampler, groups, size: chosen.plan(sampler, groups, size, provided={}))
         every = []

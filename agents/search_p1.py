@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from credit_envs.credit.grpo import grpo
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.recipes import recipe
 from credit_envs.rewards.search_p1 import search_p1
@@ -64,8 +63,7 @@ class SearchP1(Options):
 def train(options: SearchP1) -> dict[str, Any]:
     """The whole loop."""
     run = Run("search_p1", options)
-    if (lacking := recipe("search_p1").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("search_p1"))
     pays = {name: getattr(options, name) for name in ("path", "outcome", "form", "soft", "efficiency", "strict")}
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}
     clip["length"] = run.table.horizon

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from credit_envs.credit.grpo import grpo
-from credit_envs.errors import CreditEnvsError
 from credit_envs.losses.ppo import ppo
 from credit_envs.recipes import recipe
 from credit_envs.training import Options, Run, start
@@ -53,8 +52,7 @@ class Vppo(Options):
 def train(options: Vppo) -> dict[str, Any]:
     """The whole loop."""
     run = Run("vppo", options)
-    if (lacking := recipe("vppo").missing(run.table)) is not None:
-        raise CreditEnvsError(f"env={options.env!r}: {lacking}")
+    run.require(recipe("vppo"))
     clip = {"low": options.low, "high": options.high, "dual": None, "mode": "seq-mean-token-sum-norm"}
     clip["length"] = run.table.horizon
     while run.going():

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 AnyArray = NDArray[Any]
 
+EQUAL = 1e-9
+"""Values that differ by less than this share of the largest are equal but for a processor's rounding."""
+
 
 def ragged_ranges(start: AnyArray, count: AnyArray) -> Ints:
     """Concatenates ``arange(start[i], start[i] + count[i])`` over i: shape ``[sum(count)]``."""

@@ -190,7 +190,10 @@ def test_groups_begin_where_they_may_and_evenly_over_learners():
         sampler.starts(4, torch.zeros_like(among))
 
 
-def test_a_judge_s_luck_is_new_in_every_update_and_each_learner_has_its_own(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("agent", "own"), [("perception_r1", {"accuracy": 0.5}), ("recipe", {"recipe": "perception_r1_noisy"})]
+)
+def test_a_judge_s_luck_is_new_in_every_update_and_each_learner_has_its_own(tmp_path, monkeypatch, agent, own):
     drawn = {}
     noise = Run.noise
 
@@ -201,7 +204,7 @@ def test_a_judge_s_luck_is_new_in_every_update_and_each_learner_has_its_own(tmp_
 
     monkeypatch.setattr(Run, "noise", noted)
     sizes = {"learners": 2, "groups": 4, "budget": 600, "points": 1}
-    trained("perception_r1", tmp_path, env=CHARTS, accuracy=0.5, **sizes)
+    trained(agent, tmp_path, env=CHARTS, **own, **sizes)
     assert {(0, 0), (0, 1), (1, 0), (1, 1)} <= set(drawn)
     every = list(drawn.values())
     assert len({one.numpy().tobytes() for one in every}) == len(every)

@@ -35,13 +35,20 @@ class Provided(Mapping[str, Any]):
         sampler: where the sample came from; pays for continuations.
         sample: the sample.
         values: exact values of the sampling policy (default: solved when first asked for).
+        noise: luck of judges and masks, ``noise(salt, *shape)`` → uniform float64 (default: the sampler's, always the same).
 
     Attributes:
         paid_by: reward models that fresh groups pass through as well, so that a critic learns what is really paid.
     """
 
-    def __init__(self, sampler: Sampler, sample: Sample, values: Values | None = None) -> None:
-        self.sampler, self.sample, self._values = sampler, sample, values
+    def __init__(
+        self,
+        sampler: Sampler,
+        sample: Sample,
+        values: Values | None = None,
+        noise: Callable[..., Tensor] | None = None,
+    ) -> None:
+        self.sampler, self.sample, self._values, self._noise = sampler, sample, values, noise or self._luck
         self.paid_by: tuple[Piece, ...] = ()
         self._makers: dict[str, Callable[[], Any]] = {
             "continuations": lambda: self._continuations,
@@ -82,7 +89,7 @@ class Provided(Mapping[str, Any]):
 
     def paying(self, rewards: tuple[Piece, ...]) -> Provided:
         """Returns the same with fresh groups paid by reward models."""
-        out = Provided(self.sampler, self.sample, self._values)
+        out = Provided(self.sampler, self.sample, self._values, self._noise)
         out.paid_by = rewards
         return out
 
@@ -92,7 +99,7 @@ class Provided(Mapping[str, Any]):
     def _fresh(self, groups: int) -> Trajectories:
         batch = self.sample.trajectories
         drawn = self.sampler.groups(groups, max(2, batch.n_rollouts // batch.n_groups))
-        fresh, own = drawn.trajectories, Provided(self.sampler, drawn, self._values)
+        fresh, own = drawn.trajectories, Provided(self.sampler, drawn, self._values, self._noise)
         for piece in self.paid_by:
             fresh = piece(fresh, provided=own)
         return fresh
@@ -119,7 +126,7 @@ class Provided(Mapping[str, Any]):
         states[:, :-1] = torch.where(before, truth.state, states[:, :-1])
         return label[states]
 
-    def _noise(self, salt: int, *shape: int) -> Tensor:
+    def _luck(self, salt: int, *shape: int) -> Tensor:
         device = self.sample.truth.state.device
         zero = torch.zeros((), dtype=torch.int64, device=device)
         key = mix_words(streams(self.sampler.seed, Purpose.JUDGE, zero, zero), salt)

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from credit_envs.arrays import EQUAL
 from credit_envs.sampling.statistics import compact, group_count, group_sum
 from credit_envs.sampling.trajectories import Sample
-
-_ZERO = 1e-9
 
 
 class GradientFrame:
@@ -180,7 +179,7 @@ def score_credit(sample: Sample, credit: Tensor, advantage: Tensor, n_edges: int
 
 def _noise(values: Tensor) -> float:
     """Returns how far apart values may be that are equal but for rounding; above 0."""
-    return _ZERO * max(float(values.abs().max()) if values.numel() else 0.0, 1e-300)
+    return EQUAL * max(float(values.abs().max()) if values.numel() else 0.0, 1e-300)
 
 
 def _shares_of_top(size: Tensor, k: int, noise: float) -> Tensor:

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from credit_envs.errors import CreditEnvsError
 from credit_envs.experiments.names import named
 from credit_envs.experiments.trials import Figures
 from credit_envs.experiments.trials_learn import apart
@@ -58,8 +57,7 @@ def grained(
     with TemporaryDirectory() as folder:
         options = Options(environment, seeds.start, len(seeds), budget, groups, group_size, policy, view, lr, points=20)
         run = Run(estimator, replace(options, output=Path(folder), tensorboard=False, quiet=True))
-        if (lacking := chosen.missing(run.table)) is not None:
-            raise CreditEnvsError(f"estimator={estimator!r}: {lacking}")
+        run.require(chosen)
         while run.going():
             sample = run.groups(lambda sampler, groups, size: chosen.plan(sampler, groups, size, provided={}))
             losses = []

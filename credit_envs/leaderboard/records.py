@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from credit_envs.arrays import AnyArray, Ints
+from credit_envs.arrays import EQUAL, AnyArray, Ints
 from credit_envs.errors import CreditEnvsError, need
 from credit_envs.leaderboard.tracks import Cell
 
@@ -28,7 +28,6 @@ FILE_BYTES = 1 << 28
 UNPACKED_BYTES = 1 << 30
 MOST_VALUES = 1 << 27
 _DROPPED = 13  # of the 23 bits after a float32's leading one
-_NOISE = 1e-9  # what credit_envs.evaluation.scores takes for equal, too
 _SCALARS = {"seed": "int64", "group": "int64", "context": "int64", "rollout": "int64"}
 _LISTS = {"branch": "int64", "start": "int32", "action": "int32", "credit": "float32"}
 COLUMNS = ("environment", "policy", *_SCALARS, *_LISTS)
@@ -98,7 +97,7 @@ def agrees(found: AnyArray, stated: AnyArray) -> bool:
         return False
     size = np.abs(stated.astype(np.float64))
     apart = np.abs(found.astype(np.float64) - stated.astype(np.float64))
-    return bool(np.all(apart <= size * 2.0 ** (_DROPPED - 23) + _NOISE * size.max(initial=0.0)))
+    return bool(np.all(apart <= size * 2.0 ** (_DROPPED - 23) + EQUAL * size.max(initial=0.0)))
 
 
 def held(credit: AnyArray) -> AnyArray:

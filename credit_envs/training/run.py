@@ -35,6 +35,7 @@ from credit_envs.oracle.evaluation import expected_return
 from credit_envs.oracle.policy import Policy as TabularPolicy
 from credit_envs.oracle.policy import uniform
 from credit_envs.policies import MemoryPolicy, Policy, make_policy
+from credit_envs.recipes.recipe import Recipe
 from credit_envs.registry import make_table, parse
 from credit_envs.sampling.draws import draws, mix_words, streams
 from credit_envs.sampling.statistics import compact
@@ -110,6 +111,11 @@ class Run:
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
+    def require(self, recipe: Recipe) -> None:
+        """Raises CreditEnvsError if the environment lacks what a recipe reads."""
+        if (lacking := recipe.missing(self.table)) is not None:
+            raise CreditEnvsError(f"env={self.options.env!r}: {lacking}")
+
     def register(self, name: str, model: nn.Module) -> None:
         """Makes a further model (a critic, a reward model) part of checkpoints; before the first :meth:`going`."""
         self._models[name] = model
@@ -165,7 +171,7 @@ class Run:
 
     def provided(self, sample: Sample) -> Provided:
         """Returns what a piece may ask for beyond the batch, metered."""
-        return Provided(self.sampler, sample)
+        return Provided(self.sampler, sample, noise=self.noise)
 
     def each(self, sample: Sample) -> Iterator[tuple[Tensor, Sample, Provided]]:
         """Yields what each learner would see if it were alone: its rows int64 ``[n]``, its sample, and what it may ask for.
@@ -178,15 +184,12 @@ class Run:
             self.sampler.going = torch.tensor([learner], device=everyone.device)
             try:
                 own = Sample(_renumbered(own.trajectories), own.truth)
-                yield index, own, Provided(self.sampler, own)
+                yield index, own, Provided(self.sampler, own, noise=self.noise)
             finally:
                 self.sampler.going = everyone
 
     def noise(self, salt: int, *shape: int) -> Tensor:
-        """Draws luck of judges and masks, uniform float64 in [0, 1); new in every update, and in :meth:`each` a learner's own.
-
-        What ``provided["noise"]`` hands out is one and the same throughout a run, and for all learners.
-        """
+        """Draws luck of judges and masks, uniform float64 in [0, 1): new in every update, in :meth:`each` a learner's own."""
         device = self.sampler.going.device
         update = torch.full((), self.updates, dtype=torch.int64, device=device)
         key = mix_words(streams(self.options.seed, Purpose.JUDGE, self.sampler.going[0], update), salt)
