@@ -33,6 +33,7 @@ CLAIMS: tuple[Claim, ...] = (
             "log2_width",
             (2, 4, 6, 8),
             budget=100_000,
+            full={"budget": 400_000},
         ),
     ),
     Claim(
