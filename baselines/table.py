@@ -17,6 +17,7 @@ from credit_envs import registry
 from credit_envs.arrays import Floats
 from credit_envs.errors import CreditEnvsError
 from credit_envs.table.storage import write_atomically
+from credit_envs.training.files import TABULAR
 from credit_envs.training.results import Learning, bootstrapped, interquartile_mean, load
 
 HERE = Path(__file__).parent
@@ -93,7 +94,11 @@ def _environment(here: Sequence[Learning], agents: Sequence[Learning]) -> list[s
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [_row(one, one.agent) for one in sorted(here, key=lambda one: ORDER.index(one.agent))]
-    return lines + [_row(one, f"*agent* {one.agent}") for one in shown]
+    return lines + [_row(one, f"*agent* {_named(one)}") for one in shown]
+
+
+def _named(one: Learning) -> str:
+    return one.agent if one.policy == TABULAR else f"{one.agent}, {one.policy}"
 
 
 def _row(one: Learning, name: str) -> str:
