@@ -187,7 +187,7 @@ def test_learners_rest_once_their_budget_is_spent(tmp_path):
     run.going()
     batch = run.groups().trajectories
     run.update(run.loss(reinforce, batch, gigpo(batch)))
-    run._spent[0] = 100.0
+    run.account.spent[0] = 100.0
     run.next(batch)
     assert run.sampler.going.tolist() == [1]
     rest, mine = run.policy.logits[: run.table.n_obs].clone(), run.policy.logits[run.table.n_obs :].clone()

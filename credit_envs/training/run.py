@@ -44,6 +44,7 @@ from credit_envs.table.draws import Purpose
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
 from credit_envs.training import checkpoint
+from credit_envs.training.account import Account
 from credit_envs.training.alarms import Alarms, norms_of, vitals
 from credit_envs.training.learners import Learners, simulate
 from credit_envs.training.options import Options
@@ -68,6 +69,7 @@ class Run:
         policy: the policy, to be updated by :meth:`update`.
         sampler: draws samples under the policy as it was after the last update.
         meter: environment steps and policy calls so far, of all learners.
+        account: what each learner has spent of its budget, and its curve.
 
     Raises:
         CreditEnvsError: for bad options, and for a folder that holds another run.
@@ -91,18 +93,15 @@ class Run:
         player = self.policy.table() if isinstance(self.policy, Policy) else self.policy
         self._played = player if isinstance(player, Tensor) else None
         self.sampler = Learners(self.table, player, options.learners, options.seed, options.device)
-        self.updates, self.curve = 0, list[dict[str, Any]]()
+        self.updates = 0
         self._models: dict[str, nn.Module] = {}
-        self._spent = torch.zeros(options.learners, dtype=torch.float64)
-        self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
-        self._passed = torch.full((options.learners,), -1)
-        self._latest = np.full(options.learners, np.nan)
         self._error: Any = None
         self._parted: tuple[Trajectories, list[tuple[Tensor, Trajectories]]] | None = None
         self._vitals: dict[str, float] = {"grad_norm": 0.0}
         self._alarms = Alarms()
         self._base = float(expected_return(self.table, uniform(self.table)))
         self._best = float(optimal(self.table).J)
+        self.account = Account(self.sampler, options.budget, options.points, self._base, self._best)
         short = options.env.removeprefix("credit/").replace("?", "-").replace("&", "-")
         self.folder = options.output or Path("runs") / f"{name}-{short}-{options.seed}"
         self._reporters: Reporters | None = None
@@ -125,7 +124,7 @@ class Run:
         if not self._began:
             self._begin()
         self._measure()
-        share = float(self._spent.min()) / self.options.budget
+        share = self.account.share
         self._report(share)
         if share >= 1:
             return False
@@ -142,13 +141,13 @@ class Run:
         total, size = self.options.groups * len(self.sampler.going), self.options.group_size
         sample = self.sampler.groups(total, size) if plan is None else plan(self.sampler, total, size)
         self._vitals.update(vitals(sample.trajectories))
-        self._charge(sample.trajectories)
+        self.account.charge(sample.trajectories)
         return sample
 
     @property
     def share(self) -> float:
         """Share of the budget that every learner has spent, in [0, 1]."""
-        return min(1.0, float(self._spent.min()) / self.options.budget)
+        return min(1.0, self.account.share)
 
     def alone(self, plan: Callable[..., Sample]) -> Callable[..., Sample]:
         """Returns a plan by which each learner draws as if it were alone, for plans that compare or count groups."""
@@ -242,8 +241,9 @@ class Run:
         if gradients:
             norms = norms_of(gradients, learners)
             if not bool(torch.isfinite(norms).all()) or not bool(torch.isfinite(loss)):
+                step = float(self.account.spent.mean())
                 raise CreditEnvsError(
-                    f"{self.name}: diverged at update {self.updates} (environment step {float(self._spent.mean()):,.0f}): "
+                    f"{self.name}: diverged at update {self.updates} (environment step {step:,.0f}): "
                     f"loss {float(loss.detach()):g}; the last good checkpoint is {self._path}"
                 )
             scale = (self.options.max_grad_norm / norms).clamp(max=1.0)
@@ -268,9 +268,9 @@ class Run:
             with torch.no_grad():
                 entropy = self.policy.entropy(batch)[batch.mask]
             self._vitals["entropy"] = float(entropy.mean()) if entropy.numel() else 0.0
-            self._charge(batch)
+            self.account.charge(batch)
             self._retire()
-            solved = bool(np.nanmean(self._latest) > _SOLVED)
+            solved = bool(np.nanmean(self.account.latest) > _SOLVED)
             for text in self._alarms.watch(self.updates, self._vitals, solved):
                 self._say(f"alarm at update {self.updates}: {text}")
 
@@ -289,7 +289,7 @@ class Run:
             "updates": self.updates,
             "meter": dataclasses.asdict(self.sampler.meter),
             "alarms": self._alarms.raised,
-            "curve": self.curve,
+            "curve": self.account.curve,
         }
         write_atomically(self.folder / "result.json", json.dumps(result).encode())
         if self._reporters is not None:
@@ -345,22 +345,9 @@ class Run:
             self._parted = batch, [(index, _renumbered(batch.rows(index))) for _, index in self._rows(batch)]
         return self._parted[1]
 
-    def _charge(self, batch: Trajectories) -> None:
-        """Charges every learner for the steps that its policy took, and shares the rest by their steps in the batch."""
-        spent = self.sampler.meter.env_steps - self._before.env_steps
-        own = (self.sampler.taken - self._taken).cpu()
-        self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
-        self._spent += own
-        rest = spent - float(own.sum())
-        if rest > 0:
-            owner = self.sampler.owner(batch.context).cpu()
-            steps = torch.zeros(self.options.learners, dtype=torch.float64)
-            steps.index_add_(0, owner, batch.lengths.to(torch.float64).cpu())
-            self._spent += rest * (steps / steps.sum() if float(steps.sum()) else own / own.sum())
-
     def _retire(self) -> None:
         """Lets learners that have spent their budget rest; without momentum the optimiser leaves them alone."""
-        left = self.sampler.retire(self._spent, self.options.budget)
+        left = self.account.retire()
         if len(left):
             learners = self.options.learners
             for moments in self.optimizer.state.values():
@@ -371,27 +358,10 @@ class Run:
 
         It is exact, or with memory an average with half a 95 % interval beside it (``error``).
         """
-        share = self._spent / self.options.budget
-        passed = (share * self.options.points + 1e-9).to(torch.int64).clamp(max=self.options.points)
-        due = torch.nonzero(passed > self._passed).squeeze(1)
-        if not len(due):
-            return
-        gap, returns = self._best - self._base, self.returns(due.tolist())
-        self._latest[due.numpy()] = (returns - self._base) / gap if gap > 0 else np.nan
-        for learner, value in zip(due.tolist(), returns.tolist(), strict=True):
-            for number in range(int(self._passed[learner]) + 1, int(passed[learner]) + 1):
-                if number == len(self.curve):
-                    empty = [float("nan")] * self.options.learners
-                    self.curve.append({"steps": empty.copy(), "J": empty.copy(), "normalised": empty.copy()})
-                point = self.curve[number]
-                point["steps"][learner], point["J"][learner] = float(self._spent[learner]), value
-                point["normalised"][learner] = float(self._latest[learner])
-                if self._error is not None:
-                    point.setdefault("error", [float("nan")] * self.options.learners)[learner] = float(
-                        self._error[learner]
-                    )
-                point |= {"update": self.updates, **self._vitals}
-        self._passed = torch.maximum(self._passed, passed)
+        if due := self.account.due():
+            about = {"update": self.updates, **self._vitals}
+            returns = self.returns(due)
+            self.account.add(due, returns, about, None if self._error is None else self._error[due])
 
     def returns(self, learners: Sequence[int] | None = None) -> Any:
         """Returns the expected return of learners' policies (default: of all), float64 ``[n]``, as the sampler plays them.
@@ -414,9 +384,9 @@ class Run:
         self.sampler.follow(self._played)
 
     def _report(self, share: float) -> None:
-        if self._reporters is not None and self.curve:
-            now = {**self._vitals, "normalised": float(np.nanmean(self._latest))}
-            self._reporters.tell(min(share, 1.0), float(self._spent.mean()), now)
+        if self._reporters is not None and self.account.curve:
+            now = {**self._vitals, "normalised": float(np.nanmean(self.account.latest))}
+            self._reporters.tell(min(share, 1.0), float(self.account.spent.mean()), now)
 
     def _say(self, text: str) -> None:
         if self._reporters is not None:
@@ -434,11 +404,7 @@ class Run:
         state = {
             **self._identity(),
             "updates": self.updates,
-            "curve": self.curve,
-            "spent": self._spent.tolist(),
-            "taken": self.sampler.taken.tolist(),
-            "passed": self._passed.tolist(),
-            "latest": self._latest.tolist(),
+            **self.account.state(),
             "reading": self.sampler.reading(),
             "vitals": self._vitals,
             "alarms": dataclasses.asdict(self._alarms),
@@ -456,14 +422,10 @@ class Run:
             number, key = name.split(".", 1)
             moments.setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
-        self.updates, self.curve, self._vitals = state["updates"], state["curve"], state["vitals"]
-        self._spent = torch.tensor(state["spent"], dtype=torch.float64)
-        self.sampler.taken = torch.tensor(state["taken"], dtype=torch.float64, device=self.sampler.going.device)
-        self._passed, self._latest = torch.tensor(state["passed"]), np.array(state["latest"])
-        self.sampler.retire(self._spent, self.options.budget)
+        self.updates, self._vitals = state["updates"], state["vitals"]
         self._alarms = Alarms(**state["alarms"])
         self.sampler.restore_reading(state["reading"])
-        self._before, self._taken = self.sampler.meter.copy(), self.sampler.taken.clone()
+        self.account.restore(state)
         self._follow()
 
 
