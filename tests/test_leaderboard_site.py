@@ -171,6 +171,10 @@ def test_maps_and_ledger_are_those_of_the_docs(site):
     assert page.count("data-verdict=") == len(ledger)
     for one in ledger:
         assert text(one["claim"]) in page
+        for test in filter(lambda test: test["sides"], one["tests"]):
+            sides = test["sides"]
+            told = f"{test['verdict']}: {sides.count('for')} for, {sides.count('against')} against, of {len(sides)}"
+            assert told in page
     maps = (site / "maps.html").read_text()
     pictures = re.findall(r'<img src="([^"]*)" alt="([^"]*)"', maps)
     assert len(pictures) >= 5

@@ -85,15 +85,17 @@ def claims_page(docs: Path, places: Mapping[str, str]) -> str:
         "Published and circulating claims about credit assignment. What a claim predicts and what would refute it were written "
         f"down before the experiment; the verdict follows from the results by a rule. Of {len(claims)} claims: {counted}."
     )
-    listed = table(
-        "Effects with 95 % intervals over seeds.", _CLAIM, [_claim(one) for one in claims], "sortable board ledger"
+    caption = (
+        "Effects with 95 % intervals over seeds, and each test's own verdict with the number of places (environments, or "
+        "settings of a dial) that speak for the claim and against it."
     )
+    listed = table(caption, _CLAIM, [_claim(one) for one in claims], "sortable board ledger")
     parts = (tag("p", text(about)), filters(choice("Verdict", "verdict", verdicts), what="claims"), listed)
     return page("Claims ledger", "".join(parts), places, "claims.html")
 
 
 def _claim(one: Mapping[str, Any]) -> str:
-    tests = "".join(tag("li", text(test["test"]) + _effect(test.get("effect"))) for test in one["tests"])
+    tests = "".join(tag("li", text(test["test"]) + _effect(test.get("effect")) + _places(test)) for test in one["tests"])
     shown = [
         text(one["source"]),
         text(one["verdict"]),
@@ -113,6 +115,13 @@ def _effect(effect: Sequence[float] | None) -> str:
         return ""
     value, low, high = map(number, effect)
     return f" {tag('strong', value)} <small>[{low}, {high}]</small>"
+
+
+def _places(test: Mapping[str, Any]) -> str:
+    """A test's verdict, and how many places speak for the claim and against it (a slope has no places)."""
+    sides = test.get("sides", ())
+    counts = f": {sides.count('for')} for, {sides.count('against')} against, of {len(sides)}" if sides else ""
+    return tag("small", text(f" {test['verdict']}{counts}"))
 
 
 def _read(path: Path) -> Any:
