@@ -106,14 +106,14 @@ def write_claims(docs: Path) -> Path:
 
 
 _CHANGED = """
-**Twice measured.** Every claim without `--quick` in its command was measured again in full, on seeds that no look had seen: given
-policies at further levels and eight times the budget, training with 20 seeds (10 where networks train one by one) and often
-longer. ledger.json has what the first look said (`first_look`). **Not blind.** Between the looks, and after results had been seen, these
-changed: *gigpo_ppo* and *agent_q* (equal updates per batch; Agent Q's critic parts equals by luck), *curricula*, *prm_rounds*,
-*mig_watermark*, *starpo_s*, *echo_trap* and *perception_noise* (longer, more seeds or further places; a judge's luck is new in every
-update), *visual_measures* and its kin (networks are taught to see first: those of the first run never looked) and *policy_size* (a
-learning rate that falls with the width, four times the budget). The full run of each came after its last change. The rules for
-ties and for gains over nothing were made after results had been seen.
+**Twice measured.** Every claim without `--quick` in its command was measured again in full, on seeds that no look had seen:
+given policies at further levels and eight times the budget, training with 20 seeds (10 where networks train one by one) and
+often longer. ledger.json has what the first look said (`first_look`). **Not blind.** Between the looks, and after results
+had been seen, these changed: *gigpo_ppo* and *agent_q* (equal updates per batch; Agent Q's critic parts equals by luck),
+*curricula*, *prm_rounds*, *mig_watermark*, *starpo_s*, *echo_trap* and *perception_noise* (longer, more seeds or further
+places; a judge's luck is new in every update), *visual_measures* and its kin (networks are taught to see first: those of
+the first run never looked) and *policy_size* (a learning rate that falls with the width, four times the budget). The full
+run of each came after its last change. The rules for ties and for gains over nothing were made after results had been seen.
 """
 
 _HOW = """

@@ -95,7 +95,9 @@ def claims_page(docs: Path, places: Mapping[str, str]) -> str:
 
 
 def _claim(one: Mapping[str, Any]) -> str:
-    tests = "".join(tag("li", text(test["test"]) + _effect(test.get("effect")) + _places(test)) for test in one["tests"])
+    tests = "".join(
+        tag("li", text(test["test"]) + _effect(test.get("effect")) + _places(test)) for test in one["tests"]
+    )
     shown = [
         text(one["source"]),
         text(one["verdict"]),
