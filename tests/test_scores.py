@@ -190,8 +190,9 @@ def test_top_hits_with_ties():
     assert hits([0.0, 1, 1, 1, 1], [3.0, 2, 2, 1, 0]) == (pytest.approx((0.75 + 0.75) / 3), 1)
     # Everything tied: 3 of 5 places. Zero credit everywhere is a guess.
     assert hits([0.0] * 5, [3.0, 2, 1, 0, 0]) == (pytest.approx(3 / 5), 1)
-    # Ties of the advantage: one sure place, two of the four tied ones.
-    assert hits([9.0, 8, 7, 0, 0], [5.0, 1, 1, 1, 1]) == (pytest.approx((1 + 0.5 + 0.5) / 3), 1)
+    # Ties of the advantage: whichever of the four is found counts.
+    assert hits([9.0, 8, 7, 0, 0], [5.0, 1, 1, 1, 1]) == (1.0, 1)
+    assert hits([0.0, 8, 7, 6, 0], [5.0, 1, 1, 0, 0.5]) == (pytest.approx(2 / 3), 1)
     assert hits([9.0, 8, 7, 6, 5], [5.0, 1, 0, 0, 0]) == (0.0, 0)  # fewer than three decisive steps
     assert hits([9.0, 8, 7], [5.0, 1, 2]) == (0.0, 0)  # nothing to choose from
     assert hits([9.0, 8], [5.0, 1], k=1) == (1.0, 1)
@@ -203,8 +204,8 @@ def test_top_hits_by_breaking_ties_at_random():
     sample, credit, advantage = by_hand([c.tolist()], [a.tolist()], [list(range(7))], [list(range(7))])
     share = []
     for _ in range(20_000):
-        top = [set(np.argsort(-np.abs(x) + 1e-6 * rng.random(7))[:3]) for x in (c, a)]
-        share.append(len(top[0] & top[1]) / 3)
+        top = np.argsort(-np.abs(c) + 1e-6 * rng.random(7))[:3]
+        share.append(np.mean(a[top] >= np.sort(a)[-3]))
     assert score_credit(sample, credit, advantage, 7).top == pytest.approx(np.mean(share), abs=0.01)
 
 
@@ -222,6 +223,8 @@ def test_last_bits_decide_nothing(seed):
     one, other = score_credit(sample, credit, advantage, 6), score_credit(sample, *shaken, 6)
     for name in ("sign", "sign_steps", "top", "top_rollouts", "rank", "rank_pairs"):
         assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-12), name
+    truth = score_credit(sample, advantage, advantage, 6)
+    assert [truth.sign, truth.top, truth.rank] == pytest.approx([truth.sign_steps, truth.top_rollouts, truth.rank_pairs])
 
 
 @settings(max_examples=30, deadline=None)

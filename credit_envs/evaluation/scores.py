@@ -182,29 +182,30 @@ def _noise(values: Tensor) -> float:
     return EQUAL * max(float(values.abs().max()) if values.numel() else 0.0, 1e-300)
 
 
-def _shares_of_top(size: Tensor, k: int, noise: float) -> Tensor:
-    """Chance of each entry ``[N, T]`` to be among its row's k largest, ties broken evenly (masked entries are −1)."""
-    k = min(k, size.shape[1])
+def _among_top(size: Tensor, k: int, noise: float) -> tuple[Tensor, Tensor]:
+    """Which entries ``[N, T]`` lie above the row's k-th largest, and which equal it (masked entries are −1)."""
     bar = size.topk(k, dim=1).values[:, -1:]
     above = size > bar + noise
-    tied = ~above & (size >= bar - noise)
-    room = k - above.sum(dim=1, keepdim=True)
-    return above + tied * room / tied.sum(dim=1, keepdim=True)
+    return above, ~above & (size >= bar - noise)
 
 
 def _top_hits(
     credit: Tensor, advantage: Tensor, mask: Tensor, noise_c: float, noise_a: float, k: int
 ) -> tuple[float, int]:
-    """Expected share of each rollout's k most decisive steps that the credit's k largest entries find."""
+    """Expected share of the credit's k largest entries, equal ones drawn by lot, that are among the k most decisive steps.
+
+    Steps as decisive as the k-th are among them, all of them, so that the exact advantage finds k of k.
+    """
     size = torch.where(mask, advantage.abs(), -1.0)
     decisive = (size > noise_a).sum(dim=1) >= k
     long = mask.sum(dim=1) > k
     use = decisive & long
     if not bool(use.any()):
         return 0.0, 0
-    wanted = _shares_of_top(size[use], k, noise_a)
-    found = _shares_of_top(torch.where(mask[use], credit[use].abs(), -1.0), k, noise_c)
-    return float((wanted * found).sum()) / k, int(use.sum())
+    more, as_much = _among_top(size[use], k, noise_a)
+    above, tied = _among_top(torch.where(mask[use], credit[use].abs(), -1.0), k, noise_c)
+    found = above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
+    return float(((more | as_much) * found).sum()) / k, int(use.sum())
 
 
 def _rank_agreement(
