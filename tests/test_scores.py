@@ -224,7 +224,9 @@ def test_last_bits_decide_nothing(seed):
     for name in ("sign", "sign_steps", "top", "top_rollouts", "rank", "rank_pairs"):
         assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-12), name
     truth = score_credit(sample, advantage, advantage, 6)
-    assert [truth.sign, truth.top, truth.rank] == pytest.approx([truth.sign_steps, truth.top_rollouts, truth.rank_pairs])
+    assert [truth.sign, truth.top, truth.rank] == pytest.approx(
+        [truth.sign_steps, truth.top_rollouts, truth.rank_pairs]
+    )
 
 
 @settings(max_examples=30, deadline=None)
