@@ -17,6 +17,7 @@ from strategies import make_random_table, random_policy, random_table
 
 from credit_envs.errors import CreditEnvsError, TableError
 from credit_envs.oracle import Policy, evaluate, expected_return, uniform
+from credit_envs.registry import make_table
 from credit_envs.table import Emission, Layer, TabularMDP, View, from_outcomes, lift, load, prune, save, union
 from credit_envs.table.storage import canonical_bytes
 from credit_envs.table.view import text_space
@@ -695,3 +696,8 @@ def test_a_million_states_and_ten_million_edges_fit_in_4_gib():
     value, gib = map(float, done.stdout.split())
     assert value == pytest.approx(5)
     assert gib < 4
+
+
+def test_a_table_introduces_itself_in_one_line():
+    table = make_table("credit/KeyRooms-v0")
+    assert repr(table) == "TabularMDP('KeyRooms': 170 states, 5 actions, 840 edges, 170 observations, horizon 224)"

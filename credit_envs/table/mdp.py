@@ -108,6 +108,10 @@ class TabularMDP:
 
             validate(self)
 
+    def __repr__(self) -> str:
+        sizes = f"{self.n_states} states, {self.n_actions} actions, {self.n_edges} edges, {self.n_obs} observations"
+        return f"TabularMDP({self.name!r}: {sizes}, horizon {self.horizon})"
+
     # -- sizes ---------------------------------------------------------------------------------------------------
 
     @property
