@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,9 @@ from credit_envs.oracle.masked import image_free
 from credit_envs.oracle.policy import effective
 from credit_envs.oracle.skill import skilled_policy
 from credit_envs.piece import Piece
-from credit_envs.sampling.draws import draws, mix_words, streams
+from credit_envs.sampling.draws import judge_luck
 from credit_envs.sampling.sampler import Sampler
 from credit_envs.sampling.trajectories import Sample, Trajectories
-from credit_envs.table.draws import Purpose
 from credit_envs.table.observer import Observer
 
 METERED = frozenset({"continuations", "fresh", "demonstrations", "search"})
@@ -127,10 +125,8 @@ class Provided(Mapping[str, Any]):
         return label[states]
 
     def _luck(self, salt: int, *shape: int) -> Tensor:
-        device = self.sample.truth.state.device
-        zero = torch.zeros((), dtype=torch.int64, device=device)
-        key = mix_words(streams(self.sampler.seed, Purpose.JUDGE, zero, zero), salt)
-        return (draws(key, torch.arange(prod(shape), device=device)).to(torch.float64) / 2.0**53).view(shape)
+        zero = torch.zeros((), dtype=torch.int64, device=self.sample.truth.state.device)
+        return judge_luck(self.sampler.seed, zero, zero, salt, *shape)
 
     def _blind(self) -> Tensor:
         mask, truth = self.sample.trajectories.mask, self.sample.truth

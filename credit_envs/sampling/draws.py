@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,20 @@ def streams(seed: Tensor | int, purpose: Purpose, context: Tensor, rollout: Tens
 def draws(key: Tensor, step: Tensor | int) -> Tensor:
     """Returns the draws of one step, int64 in ``[0, 2**53)``."""
     return _shift(mix_words(key, step), 64 - reference.BITS)
+
+
+def judge_luck(seed: int, learner: Tensor, update: Tensor, salt: int, *shape: int) -> Tensor:
+    """Draws luck of judges and masks, uniform float64 in [0, 1) of a shape, on the learner's device.
+
+    Args:
+        seed: first word of the key.
+        learner: int64 scalar.
+        update: int64 scalar.
+        salt: tells draws of one update apart.
+        *shape: of the result.
+    """
+    key = mix_words(streams(seed, Purpose.JUDGE, learner, update), salt)
+    return (draws(key, torch.arange(prod(shape), device=learner.device)).to(torch.float64) / 2.0**53).view(shape)
 
 
 def row_thresholds(probability: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,9 @@ from credit_envs.oracle.policy import uniform
 from credit_envs.policies import MemoryPolicy, Policy, make_policy
 from credit_envs.recipes.recipe import Recipe
 from credit_envs.registry import make_table, parse
-from credit_envs.sampling.draws import draws, mix_words, streams
+from credit_envs.sampling.draws import judge_luck
 from credit_envs.sampling.statistics import compact
 from credit_envs.sampling.trajectories import Meter, Sample, Trajectories, stack
-from credit_envs.table.draws import Purpose
 from credit_envs.table.mdp import TabularMDP
 from credit_envs.table.storage import write_atomically
 from credit_envs.training import checkpoint
@@ -189,10 +187,8 @@ class Run:
 
     def noise(self, salt: int, *shape: int) -> Tensor:
         """Draws luck of judges and masks, uniform float64 in [0, 1): new in every update, in :meth:`each` a learner's own."""
-        device = self.sampler.going.device
-        update = torch.full((), self.updates, dtype=torch.int64, device=device)
-        key = mix_words(streams(self.options.seed, Purpose.JUDGE, self.sampler.going[0], update), salt)
-        return (draws(key, torch.arange(prod(shape), device=device)).to(torch.float64) / 2.0**53).view(shape)
+        learner = self.sampler.going[0]
+        return judge_luck(self.options.seed, learner, torch.full_like(learner, self.updates), salt, *shape)
 
     def apart(self, batch: Trajectories, credit: Callable[[Trajectories], Tensor]) -> Tensor:
         """Computes credit learner by learner, for estimators that take statistics over the whole batch; ``[N, T]``."""
